@@ -1,0 +1,22 @@
+//! Time, injected, so that tests can fix it.
+
+use std::fmt::Debug;
+
+pub use jiff::Timestamp;
+
+/// Tells the time.
+pub trait Clock: Debug + Send + Sync {
+    /// The current time.
+    fn now(&self) -> Timestamp;
+}
+
+/// The system's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}

@@ -1,0 +1,236 @@
+//! The one error type: a kind to match, a retry advice to obey, and nothing secret to print.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+/// What most functions here return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why something failed. One pointer wide.
+///
+/// Display is one line, `message [key=value …]`, without the cause: callers walk [`source`](StdError::source).
+/// Neither message nor context ever holds params, URLs or other people's error texts, which may quote secrets.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    retry: Retry,
+    ambiguous: bool,
+    context: Vec<(&'static str, String)>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What went wrong, to match on. It is also the metrics label and the start of a stored reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A notification or its params are wrong.
+    ParamsInvalid,
+    /// No sender of that kind is linked.
+    UnknownKind,
+    /// Two senders claim one kind.
+    DuplicateKind,
+    /// `{"secret": "NAME"}` names a secret that does not exist or is not a JSON object.
+    SecretNotFound,
+    /// A run document is not a run.
+    RunInvalid,
+    /// The target refuses the credentials.
+    Unauthorized,
+    /// The target asks to slow down.
+    RateLimited,
+    /// The target refuses this message, and would again.
+    Rejected,
+    /// The target cannot be reached, or fails on its side.
+    Unreachable,
+    /// The target did not answer in time.
+    Timeout,
+    /// A payload could not be made.
+    Render,
+    /// The queue of an embedded notifier is full, or it is shut down.
+    QueueFull,
+    /// A fault of Runbell's or of a plugin's.
+    Internal,
+}
+
+impl ErrorKind {
+    /// The kind as it is printed: `rate_limited`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::ParamsInvalid => "params_invalid",
+            ErrorKind::UnknownKind => "unknown_kind",
+            ErrorKind::DuplicateKind => "duplicate_kind",
+            ErrorKind::SecretNotFound => "secret_not_found",
+            ErrorKind::RunInvalid => "run_invalid",
+            ErrorKind::Unauthorized => "unauthorized",
+            ErrorKind::RateLimited => "rate_limited",
+            ErrorKind::Rejected => "rejected",
+            ErrorKind::Unreachable => "unreachable",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Render => "render",
+            ErrorKind::QueueFull => "queue_full",
+            ErrorKind::Internal => "internal",
+        }
+    }
+
+    /// Whether the configuration is at fault, so that trying to deliver makes no sense.
+    pub fn is_configuration(self) -> bool {
+        matches!(
+            self,
+            ErrorKind::ParamsInvalid
+                | ErrorKind::UnknownKind
+                | ErrorKind::DuplicateKind
+                | ErrorKind::SecretNotFound
+                | ErrorKind::RunInvalid
+        )
+    }
+}
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It would fail again.
+    Never,
+    /// It may work later; the retry policy says when.
+    Backoff,
+    /// The target said when: its Retry-After.
+    After(Duration),
+}
+
+impl Error {
+    /// An error that trying again does not cure; see [`retry`](Self::retry) for the others.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Error(Box::new(Inner {
+            kind,
+            message: message.into(),
+            retry: Retry::Never,
+            ambiguous: false,
+            context: Vec::new(),
+            source: None,
+        }))
+    }
+
+    /// Adds `key=value` to what is printed. Ids, statuses and limits only; never params or URLs.
+    #[must_use]
+    pub fn with(mut self, key: &'static str, value: impl Display) -> Self {
+        self.0.context.push((key, value.to_string()));
+        self
+    }
+
+    /// Keeps the cause, for callers that walk [`source`](StdError::source). It must not quote secrets.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Box::new(source));
+        self
+    }
+
+    /// Says that trying again may help.
+    #[must_use]
+    pub fn retry(mut self) -> Self {
+        self.0.retry = Retry::Backoff;
+        self
+    }
+
+    /// Says when the target wants the next try.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry = Retry::After(wait);
+        self
+    }
+
+    /// Says that the message may have arrived all the same.
+    #[must_use]
+    pub fn ambiguous(mut self) -> Self {
+        self.0.ambiguous = true;
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The message without its context.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Whether trying again can help.
+    pub fn retry_advice(&self) -> Retry {
+        self.0.retry
+    }
+
+    /// Whether the message may have arrived all the same.
+    pub fn is_ambiguous(&self) -> bool {
+        self.0.ambiguous
+    }
+
+    /// The reason as it is reported and stored: kind, message and context, at most 255 characters.
+    ///
+    /// 255 is the width of MLRun's `reason` column.
+    pub fn reason(&self) -> String {
+        let text = format!("{}: {self}", self.0.kind.as_str());
+        match text.char_indices().nth(255) {
+            None => text,
+            Some(_) => text.chars().take(254).chain(['…']).collect(),
+        }
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        for (index, (key, value)) in self.0.context.iter().enumerate() {
+            write!(f, "{}{key}={value}", if index == 0 { " [" } else { " " })?;
+        }
+        if self.0.context.is_empty() { Ok(()) } else { f.write_str("]") }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("retry", &self.0.retry)
+            .field("ambiguous", &self.0.ambiguous)
+            .field("context", &self.0.context)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_is_one_line_with_context() {
+        let error = Error::new(ErrorKind::RateLimited, "slack asks to slow down")
+            .with("status", 429)
+            .with("wait", "3s")
+            .retry_after(Duration::from_secs(3));
+        assert_eq!(error.to_string(), "slack asks to slow down [status=429 wait=3s]");
+        assert_eq!(error.reason(), "rate_limited: slack asks to slow down [status=429 wait=3s]");
+        assert_eq!(error.retry_advice(), Retry::After(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn reasons_fit_255_characters() {
+        let reason = Error::new(ErrorKind::Rejected, "é".repeat(400)).reason();
+        assert_eq!(reason.chars().count(), 255);
+        assert!(reason.ends_with('…'));
+    }
+
+    #[test]
+    fn a_result_stays_small() {
+        assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+}

@@ -1,0 +1,58 @@
+//! Runbell's model: what a notification is, what a run is, when one is told about the other, and what a plugin has
+//! to offer to do the telling.
+//!
+//! **Invariant:** no I/O but the environment look-up and output handed in through [`BuildContext`]; no tokio, HTTP,
+//! SQL or templates. Every decision here is a pure function.
+//!
+//! **Invariant:** nothing in this crate prints a secret. [`Secret`] masks itself, [`Error`] holds no params, and
+//! the texts of serde's errors, which quote values, are dropped where they arise.
+//!
+//! Writing a kind takes three things: a params type, a [`Sender`], and a [`SenderKind`] that ties them together;
+//! [`register_sender!`] links it. `runbell-testkit` proves it.
+
+mod clock;
+mod context;
+mod error;
+mod findings;
+mod key;
+mod message;
+mod notification;
+mod payload;
+mod registry;
+mod retry;
+mod run;
+pub mod schema;
+mod secret;
+mod sender;
+mod state;
+mod suggest;
+pub mod text;
+mod transition;
+pub mod value;
+mod verdict;
+
+#[doc(hidden)]
+pub use inventory;
+
+pub use async_trait::async_trait;
+pub use bytes::Bytes;
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use context::{BuildContext, EmptyEnv, Env, Output, ProcessEnv, Shared, Site};
+pub use error::{Error, ErrorKind, Result, Retry};
+pub use findings::{Finding, Findings, Level};
+pub use key::DeliveryKey;
+pub use message::{Links, Message};
+pub use notification::{MAX_SECRET_PARAMS, Notification, SECRET_KEY};
+pub use payload::{
+    CustomPayload, HeaderValue, HttpHeader, HttpRequest, MailMessage, PER_ATTEMPT, Payload, Preview, Rendered,
+};
+pub use registry::{Kind, Registered, Registration, Registry};
+pub use retry::RetryPolicy;
+pub use run::{Run, RunMetadata, RunSnapshot, RunSpec, RunStatus, RunView};
+pub use secret::{MASK, REDACTED, Secret, SecretValues};
+pub use sender::{ATTEMPT_TIMEOUT, Layer, Limits, Pace, Place, Receipt, SendContext, Sender, SenderKind};
+pub use state::{RunState, Severity, UnknownWord};
+pub use suggest::nearest;
+pub use transition::Transition;
+pub use value::{Map, Value};
+pub use verdict::{ConditionOutcome, Reason, Verdict, verdict};

@@ -1,0 +1,98 @@
+//! What a sender is given: everything about one delivery, nothing secret.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::key::DeliveryKey;
+use crate::run::RunSnapshot;
+use crate::state::{RunState, Severity};
+use crate::value::Value;
+
+/// One message, ready to be rendered by any kind.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Same key, same news.
+    pub key: DeliveryKey,
+    /// The notification as templates see it, secrets masked.
+    pub notification: Arc<Value>,
+    /// The notification's name; may be empty.
+    pub name: Arc<str>,
+    /// The state that notified.
+    pub state: RunState,
+    /// When the run entered it.
+    pub at: Timestamp,
+    /// How loud it is.
+    pub severity: Severity,
+    /// The composed text: "Run completed in project p: …".
+    pub text: String,
+    /// The author's own part of the text; may be empty.
+    pub own_text: Arc<str>,
+    /// HTML that is sent instead of the composed one.
+    pub html: Option<Arc<str>>,
+    /// The run, then a workflow's steps. Secrets are redacted.
+    pub runs: Arc<[RunSnapshot]>,
+    /// Where runs can be looked at.
+    pub links: Links,
+}
+
+/// Links into a user interface.
+#[derive(Debug, Clone, Default)]
+pub struct Links {
+    ui_url: Option<Arc<str>>,
+}
+
+impl Links {
+    /// Links below `ui_url`; none when it is empty.
+    pub fn new(ui_url: &str) -> Self {
+        let trimmed = ui_url.trim().trim_end_matches('/');
+        Links { ui_url: (!trimmed.is_empty()).then(|| trimmed.into()) }
+    }
+
+    /// The page of a run, in the layout of MLRun's UI; `None` without a UI or without a uid.
+    pub fn run(&self, run: &RunSnapshot) -> Option<String> {
+        let ui = self.ui_url.as_deref()?;
+        if run.uid().is_empty() {
+            return None;
+        }
+        let mut url = format!("{ui}/projects/");
+        percent_encode(run.project(), &mut url);
+        url.push_str("/jobs/monitor-jobs/");
+        percent_encode(run.name(), &mut url);
+        url.push('/');
+        percent_encode(run.uid(), &mut url);
+        url.push_str("/overview");
+        Some(url)
+    }
+}
+
+/// Encodes a path segment, so that run data cannot leave its place in a link or end it.
+fn percent_encode(segment: &str, out: &mut String) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(byte.into());
+        } else {
+            out.push('%');
+            out.push(HEX[usize::from(byte >> 4)].into());
+            out.push(HEX[usize::from(byte & 15)].into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::{Run, RunView as _};
+
+    #[test]
+    fn run_data_cannot_leave_its_place_in_a_link() {
+        let links = Links::new("https://ui.example/mlrun/");
+        let run = Run::new("a b|<!here>", "u1").project("p/../q").freeze().expect("a run");
+        assert_eq!(
+            links.run(&run).as_deref(),
+            Some("https://ui.example/mlrun/projects/p%2F..%2Fq/jobs/monitor-jobs/a%20b%7C%3C%21here%3E/u1/overview")
+        );
+        assert_eq!(Links::new("").run(&run), None);
+    }
+}

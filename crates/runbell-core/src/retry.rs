@@ -1,0 +1,81 @@
+//! When a failed attempt is tried again. Pure: time and chance are arguments.
+
+use std::time::Duration;
+
+use crate::error::{Error, Retry};
+
+/// When to try again, and when to give up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPolicy {
+    /// The wait after the first, second, … failed attempt. One more attempt than waits is made.
+    pub waits: Vec<Duration>,
+    /// How far a wait may be off, as a fraction: 0.2 means ± 20 %.
+    pub jitter: f64,
+    /// The longest a delivery may take in all. A wait that would end later ends it now.
+    pub budget: Option<Duration>,
+    /// The longest Retry-After that is obeyed.
+    pub longest_wait: Duration,
+}
+
+impl RetryPolicy {
+    /// In the process of the runner: 3 attempts, waits of 1 s and 4 s ± 20 %, inside 30 s.
+    pub fn here() -> Self {
+        RetryPolicy {
+            waits: vec![Duration::from_secs(1), Duration::from_secs(4)],
+            jitter: 0.2,
+            budget: Some(Duration::from_secs(30)),
+            longest_wait: Duration::from_secs(30),
+        }
+    }
+
+    /// One attempt, no second.
+    pub fn once() -> Self {
+        RetryPolicy { waits: Vec::new(), jitter: 0.0, budget: None, longest_wait: Duration::ZERO }
+    }
+
+    /// How long to wait after attempt number `attempt` (from 1) failed with `error`; `None` to give up.
+    ///
+    /// `elapsed` is the time since the delivery began, `chance` a number from 0 to 1 for the jitter. A Retry-After
+    /// is never undercut; one beyond the budget ends the delivery, for an earlier try would only annoy the target.
+    pub fn next(&self, attempt: u32, error: &Error, elapsed: Duration, chance: f64) -> Option<Duration> {
+        let planned = *self.waits.get(usize::try_from(attempt.checked_sub(1)?).ok()?)?;
+        let jittered = planned.mul_f64(1.0 + self.jitter * (chance.clamp(0.0, 1.0) * 2.0 - 1.0));
+        let wait = match error.retry_advice() {
+            Retry::Never => return None,
+            Retry::Backoff => jittered,
+            Retry::After(asked) if asked > self.longest_wait => return None,
+            Retry::After(asked) => asked.max(jittered),
+        };
+        let fits = self.budget.is_none_or(|budget| elapsed.saturating_add(wait) < budget);
+        fits.then_some(wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn the_schedule_here() {
+        let policy = RetryPolicy::here();
+        let passing = || Error::new(ErrorKind::Unreachable, "down").retry();
+        let asks = |seconds| Error::new(ErrorKind::RateLimited, "slow").retry_after(Duration::from_secs(seconds));
+        let ms = Duration::from_millis;
+        for (attempt, error, elapsed, chance, expected) in [
+            (1, passing(), 0, 0.5, Some(1000)),
+            (1, passing(), 0, 0.0, Some(800)),
+            (1, passing(), 0, 1.0, Some(1200)),
+            (2, passing(), 0, 0.5, Some(4000)),
+            (3, passing(), 0, 0.5, None),
+            (2, passing(), 27_000, 0.5, None),
+            (1, Error::new(ErrorKind::Rejected, "no"), 0, 0.5, None),
+            (1, asks(7), 0, 0.5, Some(7000)),
+            (1, asks(0), 0, 0.5, Some(1000)),
+            (1, asks(29), 2_000, 0.5, None),
+            (1, asks(60), 0, 0.5, None),
+        ] {
+            assert_eq!(policy.next(attempt, &error, ms(elapsed), chance), expected.map(ms), "{attempt} {error}");
+        }
+    }
+}

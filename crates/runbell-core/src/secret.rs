@@ -1,0 +1,208 @@
+//! Secrets: a type that cannot be printed, and the masking of secret values in texts and run data.
+
+use std::borrow::Cow;
+use std::fmt::{self, Debug, Display};
+
+use memchr::memmem;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::value::{Map, Value};
+
+/// What a secret prints as.
+pub const MASK: &str = "***";
+
+/// What stands in run data where a secret was, as in MLRun.
+pub const REDACTED: &str = "REDACTED";
+
+/// Secret values shorter than this are masked where they stand, but not searched for in other texts: a header
+/// value such as `prod` would blank out half a run.
+const SEARCHED_LENGTH: usize = 8;
+
+/// A value that prints as `***` in Debug, Display and Serialize, and is marked secret in JSON Schema.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Secret<T>(T);
+
+impl<T> Secret<T> {
+    /// Hides `value`.
+    pub fn new(value: T) -> Self {
+        Secret(value)
+    }
+
+    /// The value itself. Every call is a place where the secret can leave; keep them few.
+    pub fn reveal(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl<T> Display for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl<T> Serialize for Secret<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(MASK)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Secret<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Secret)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Secret<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Secret_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = T::json_schema(generator);
+        schema.insert("writeOnly".to_owned(), true.into());
+        schema.insert("x-secret".to_owned(), true.into());
+        schema
+    }
+}
+
+/// Secret values to keep out of everything that is printed or sent as run data.
+#[derive(Clone, Default)]
+pub struct SecretValues(Vec<String>);
+
+impl Debug for SecretValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretValues({})", self.0.len())
+    }
+}
+
+impl SecretValues {
+    /// Adds every text inside `value`. Of a URL its path and query count too, for they are the secret part.
+    pub fn add(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => {
+                self.add_text(text);
+                if let Some((_, rest)) = text.split_once("://") {
+                    self.add_text(rest.find('/').map_or("", |slash| &rest[slash + 1..]));
+                }
+            }
+            Value::List(list) => list.iter().for_each(|item| self.add(item)),
+            Value::Map(map) => map.values().for_each(|item| self.add(item)),
+            _ => {}
+        }
+    }
+
+    fn add_text(&mut self, text: &str) {
+        if text.len() >= SEARCHED_LENGTH && !self.0.iter().any(|known| known == text) {
+            self.0.push(text.to_owned());
+            // The longest first: a URL before its own path.
+            self.0.sort_by_key(|known| std::cmp::Reverse(known.len()));
+        }
+    }
+
+    /// Adds all of `other`.
+    pub fn extend(&mut self, other: &SecretValues) {
+        other.0.iter().for_each(|text| self.add_text(text));
+    }
+
+    /// `text` with `replacement` wherever a secret value stands.
+    pub fn mask<'t>(&self, text: &'t str, replacement: &str) -> Cow<'t, str> {
+        let mut masked = Cow::Borrowed(text);
+        for secret in &self.0 {
+            if memmem::find(masked.as_bytes(), secret.as_bytes()).is_some() {
+                masked = Cow::Owned(masked.replace(secret.as_str(), replacement));
+            }
+        }
+        masked
+    }
+
+    fn found_in(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => {
+                self.0.iter().any(|secret| memmem::find(text.as_bytes(), secret.as_bytes()).is_some())
+            }
+            Value::List(list) => list.iter().any(|item| self.found_in(item)),
+            Value::Map(map) => {
+                map.iter().any(|(key, item)| matches!(self.mask(key, ""), Cow::Owned(_)) || self.found_in(item))
+            }
+            _ => false,
+        }
+    }
+
+    /// Replaces every secret value inside `value` by [`REDACTED`]. Touches nothing when there is none.
+    pub fn redact(&self, value: &mut Value) {
+        if !self.0.is_empty() && self.found_in(value) {
+            self.replace(value);
+        }
+    }
+
+    fn replace(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Cow::Owned(masked) = self.mask(text, REDACTED) {
+                    *text = masked;
+                }
+            }
+            Value::List(list) => list.iter_mut().for_each(|item| self.replace(item)),
+            Value::Map(map) => {
+                map.values_mut().for_each(|item| self.replace(item));
+                if map.keys().any(|key| matches!(self.mask(key, ""), Cow::Owned(_))) {
+                    *map = std::mem::take(map)
+                        .into_iter()
+                        .map(|(key, item)| (self.mask(&key, REDACTED).into_owned(), item))
+                        .collect();
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Replaces every text in `map` by `mask`, keeping the keys.
+pub(crate) fn blank(map: &Map, mask: &str) -> Map {
+    map.keys().map(|key| (key.clone(), Value::from(mask))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::read;
+
+    #[test]
+    fn a_secret_prints_as_stars() {
+        let secret = Secret::new("hunter2-hunter2".to_owned());
+        assert_eq!(format!("{secret} {secret:?}"), "*** ***");
+        assert_eq!(serde_json::to_string(&secret).expect("json"), "\"***\"");
+        assert_eq!(secret.reveal(), "hunter2-hunter2");
+    }
+
+    #[test]
+    fn schemas_mark_secrets() {
+        let schema = schemars::schema_for!(Secret<String>);
+        assert_eq!(schema.get("x-secret"), Some(&true.into()));
+        assert_eq!(schema.get("writeOnly"), Some(&true.into()));
+        assert_eq!(schema.get("type"), Some(&"string".into()));
+    }
+
+    #[test]
+    fn secret_values_are_found_inside_texts_and_urls_by_their_path() {
+        let mut secrets = SecretValues::default();
+        secrets.add(&Value::from("https://hooks.example/services/T0/B0/abcdef"));
+        secrets.add(&Value::from("short"));
+        let mut run =
+            read(r#"{"a": ["POST /services/T0/B0/abcdef", "short"], "services/T0/B0/abcdef": 1}"#).expect("json");
+        secrets.redact(&mut run);
+        assert_eq!(run.to_json(), r#"{"a":["POST /REDACTED","short"],"REDACTED":1}"#);
+        assert_eq!(secrets.mask("see https://hooks.example/services/T0/B0/abcdef!", MASK), "see ***!");
+    }
+}

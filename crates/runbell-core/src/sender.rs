@@ -1,0 +1,147 @@
+//! The two traits of a kind: [`SenderKind`] describes it, [`Sender`] does it.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::context::BuildContext;
+use crate::error::Result;
+use crate::findings::Findings;
+use crate::key::DeliveryKey;
+use crate::message::Message;
+use crate::payload::{Payload, Rendered};
+use crate::value::Map;
+
+/// How long one attempt may take unless the kind says otherwise: 10 s.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Turns a message into what leaves the process, and sends that.
+#[async_trait]
+pub trait Sender: Send + Sync + Debug + 'static {
+    /// What will leave the process, and notes on what was cut. Pure: same message, same payload.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Render`](crate::ErrorKind::Render) when nothing sensible can be sent.
+    fn render(&self, message: &Message) -> Result<Rendered>;
+
+    /// Sends a rendered payload once. No retry inside, no waiting for permits; dropping the future is safe.
+    ///
+    /// # Errors
+    /// Any, saying whether trying again can help; see [`Error::retry_advice`](crate::Error::retry_advice).
+    async fn send(&self, payload: &Payload, cx: &SendContext<'_>) -> Result<Receipt>;
+
+    /// Whom it talks to, how fast, how long one attempt may take. The runtime enforces it.
+    fn limits(&self) -> Limits;
+}
+
+/// Describes one kind: its name, its params, how to build its sender.
+pub trait SenderKind: 'static {
+    /// The kind's name, such as `slack`: `[a-z][a-z0-9-]*`, checked when it is compiled.
+    const KIND: &'static str;
+    /// Other names for it.
+    const ALIASES: &'static [&'static str] = &[];
+    /// Where it may be sent from.
+    const PLACE: Place = Place::Anywhere;
+    /// Its params. Fields of type [`Secret`](crate::Secret) are kept out of everything that is printed.
+    type Params: DeserializeOwned + JsonSchema + Debug;
+    /// What sends.
+    type Sender: Sender;
+
+    /// Fills in params that are missing, from the environment in `cx`. Explicit params are never changed.
+    fn complete(_params: &mut Map, _cx: &BuildContext) {}
+
+    /// Rules a schema cannot say. No I/O.
+    fn validate(_params: &Self::Params, _cx: &BuildContext) -> Findings {
+        Findings::default()
+    }
+
+    /// May create clients; must not connect, spawn or block.
+    ///
+    /// # Errors
+    /// When the params cannot work after all.
+    fn build(params: Self::Params, cx: &BuildContext) -> Result<Self::Sender>;
+}
+
+/// Where a kind may be sent from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The runner's process or the server.
+    Anywhere,
+    /// The runner's process only: it shows something to the person there.
+    HereOnly,
+}
+
+/// What the runtime enforces for a sender.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Whom it talks to, `host:port` for what goes over a network. Permits and pace are kept for each.
+    pub destination: Arc<str>,
+    /// How fast the destination may be written to; `None` for no limit.
+    pub pace: Option<Pace>,
+    /// How long one attempt may take, 1–60 s.
+    pub timeout: Duration,
+}
+
+impl Limits {
+    /// The default timeout and no pace.
+    pub fn of(destination: impl Into<Arc<str>>) -> Self {
+        Limits { destination: destination.into(), pace: None, timeout: ATTEMPT_TIMEOUT }
+    }
+}
+
+/// At most `count` sends in any `period`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How many.
+    pub count: u32,
+    /// In which time.
+    pub period: Duration,
+}
+
+/// One attempt's surroundings.
+#[derive(Debug)]
+pub struct SendContext<'a> {
+    /// The delivery's key.
+    pub key: DeliveryKey,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// When the attempt is cut off.
+    pub deadline: Instant,
+    /// The time to sign with.
+    pub now: Timestamp,
+    written: &'a AtomicBool,
+}
+
+impl<'a> SendContext<'a> {
+    /// The surroundings of attempt number `attempt`; `written` tells afterwards whether bytes may have left.
+    pub fn new(key: DeliveryKey, attempt: u32, deadline: Instant, now: Timestamp, written: &'a AtomicBool) -> Self {
+        SendContext { key, attempt, deadline, now, written }
+    }
+
+    /// Called by a sender once bytes of the request may have left: a timeout after that is ambiguous.
+    pub fn written(&self) {
+        self.written.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the target answered, in a word or two: `200`. Never a body, never a URL.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Receipt {
+    /// The answer.
+    pub answer: Cow<'static, str>,
+}
+
+/// Wraps a sender: erased in, erased out. For embedders that count, trace or record; retries, limits and timeouts
+/// belong to the runtime.
+pub trait Layer: Debug + Send + Sync {
+    /// The sender to use in place of `inner`.
+    fn layer(&self, inner: Arc<dyn Sender>) -> Arc<dyn Sender>;
+}

@@ -1,0 +1,181 @@
+//! The objects that run data is made of inside the template engine.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
+use minijinja::{Error, State};
+
+use super::print;
+
+/// From how many keys on an index beats looking at each key.
+const INDEX_FROM: usize = 12;
+
+/// The methods a Python dict has, which `.name` finds before any key.
+const DICT_METHODS: [&str; 11] =
+    ["clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"];
+
+/// Whether a Python dict has a method of that name.
+pub(crate) fn is_dict_method(name: &str) -> bool {
+    DICT_METHODS.contains(&name)
+}
+
+/// An object of run data: a Python dict with text keys.
+pub(crate) struct Dict {
+    entries: Vec<(Arc<str>, Value)>,
+    index: Option<HashMap<Arc<str>, usize>>,
+}
+
+impl Dict {
+    /// Keeps the order of `entries`, whose keys are unique.
+    pub(crate) fn new(entries: Vec<(Arc<str>, Value)>) -> Self {
+        let index = (entries.len() >= INDEX_FROM)
+            .then(|| entries.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect());
+        Dict { entries, index }
+    }
+
+    /// Keys and values in written order.
+    pub(crate) fn entries(&self) -> &[(Arc<str>, Value)] {
+        &self.entries
+    }
+
+    /// The value under `key`.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        match &self.index {
+            Some(index) => self.entries.get(*index.get(key)?).map(|(_, value)| value),
+            None => self.entries.iter().find(|(name, _)| &**name == key).map(|(_, value)| value),
+        }
+    }
+}
+
+impl fmt::Debug for Dict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Run data may hold secrets, so Debug tells the size only.
+        write!(f, "Dict({} keys)", self.entries.len())
+    }
+}
+
+impl Object for Dict {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get(key.as_str()?).cloned()
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        if is_dict_method(key) {
+            let method = DICT_METHODS.into_iter().find(|name| *name == key)?;
+            return Some(Value::from_object(BoundMethod { of: Value::from_dyn_object(self.clone()), method }));
+        }
+        self.get(key).cloned()
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let dict = self.clone();
+        Enumerator::KeyValueIter(Box::new((0..self.entries.len()).map(move |at| {
+            let (key, value) = &dict.entries[at];
+            (Value::from(key.clone()), value.clone())
+        })))
+    }
+
+    fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
+        Some(self.entries.len())
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print::render_bounded(&Value::from_dyn_object(self.clone()), f)
+    }
+}
+
+/// A list of run data.
+pub(crate) struct List(Vec<Value>);
+
+impl List {
+    /// A list of these items.
+    pub(crate) fn new(items: Vec<Value>) -> Self {
+        List(items)
+    }
+}
+
+impl fmt::Debug for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "List({} items)", self.0.len())
+    }
+}
+
+impl Object for List {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.get(key.as_usize()?).cloned()
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.0.len())
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print::render_bounded(&Value::from_dyn_object(self.clone()), f)
+    }
+}
+
+/// `x.items` without the call: a method that waits for its arguments.
+#[derive(Debug)]
+pub(crate) struct BoundMethod {
+    of: Value,
+    method: &'static str,
+}
+
+impl BoundMethod {
+    /// The method's name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.method
+    }
+
+    /// The method `name` of the dict `of`, when dicts have such a method.
+    pub(crate) fn find(of: &Value, name: &str) -> Option<Value> {
+        let method = DICT_METHODS.into_iter().find(|known| *known == name)?;
+        Some(Value::from_object(BoundMethod { of: of.clone(), method }))
+    }
+}
+
+impl Object for BoundMethod {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        self.of.call_method(state, self.method, args)
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<built-in method {} of dict object>", self.method)
+    }
+}
+
+/// An integer beyond 128 bit: kept exactly, compared and printed, but not calculated with.
+#[derive(Debug)]
+pub(crate) struct Huge(Box<str>);
+
+impl Huge {
+    /// Takes canonical decimal digits with an optional leading `-`.
+    pub(crate) fn new(digits: &str) -> Self {
+        Huge(digits.into())
+    }
+
+    /// The decimal digits.
+    pub(crate) fn digits(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Object for Huge {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
