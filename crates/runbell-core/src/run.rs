@@ -207,6 +207,9 @@ pub struct RunStatus {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// More about the state, such as what stopped it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_text: Option<String>,
     /// What it found out.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub results: Map,
@@ -229,6 +232,7 @@ impl Run {
                 start_time: None,
                 end_time: None,
                 error: None,
+                status_text: None,
                 results: Map::new(),
             },
         }

@@ -1,3 +1,20 @@
-//! Stub.
+//! Conditions, texts and templates of Runbell. Pure: no I/O, no clock, nothing kept between calls but compiled
+//! templates.
+//!
+//! [`Condition`] decides whether a notification is sent; [`Body`] renders the webhook's `override_body`;
+//! [`python`] spells values as Python does. Run data is converted once per transition into a [`TemplateValue`].
+//!
+//! **Invariant:** no template, however hostile, and no run, however large, panics, aborts or blocks: every template
+//! has a fuel budget, and what would overrun it is refused before the memory is taken.
+//!
+//! **Invariant:** no error text, note or `Debug` output quotes a value of a run or a notification.
+
+pub mod body;
+pub mod condition;
 pub mod python;
 pub mod template;
+pub mod text;
+
+pub use body::{Body, Scope};
+pub use condition::{Cause, Condition, Outcome};
+pub use template::TemplateValue;

@@ -35,10 +35,16 @@ pub fn write_repr(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("None"),
         Value::Bool(flag) => out.push_str(bool_word(*flag)),
-        Value::Int(number) => drop(write!(out, "{number}")),
+        Value::Int(number) => {
+            let _ = write!(out, "{number}");
+        }
         Value::BigInt(digits) => out.push_str(digits.as_str()),
-        Value::Float(number) => drop(write_float(*number, out)),
-        Value::String(text) => drop(write_quoted(text, out)),
+        Value::Float(number) => {
+            let _ = write_float(*number, out);
+        }
+        Value::String(text) => {
+            let _ = write_quoted(text, out);
+        }
         Value::List(list) => {
             out.push('[');
             for (at, item) in list.iter().enumerate() {
@@ -51,7 +57,7 @@ pub fn write_repr(value: &Value, out: &mut String) {
             out.push('{');
             for (at, (key, item)) in map.iter().enumerate() {
                 out.push_str(if at == 0 { "" } else { ", " });
-                drop(write_quoted(key, out));
+                let _ = write_quoted(key, out);
                 out.push_str(": ");
                 write_repr(item, out);
             }

@@ -1,1 +1,30 @@
-//! Stub.
+//! Runbell's dispatch: from a run's entering a state to what every target made of it.
+//!
+//! One pipeline: verdict, render, attempt, retry. Deciding is pure ([`runbell_core::verdict`], the retry policy);
+//! the I/O is in one place, `attempt`.
+//!
+//! **Invariant:** no kind is named here; kinds come through the registry.
+//!
+//! **Invariant:** no permit is held while a delivery waits for its next attempt, and each destination has permits
+//! of its own, so that a broken target delays nobody else.
+//!
+//! **Invariant:** what is handed to senders and templates is redacted first ([`Notifier`] freezes and cleans a run
+//! before anything else sees it).
+
+mod attempt;
+mod flag;
+mod guard;
+mod insight;
+mod lanes;
+mod local;
+mod notifier;
+mod plan;
+mod prepared;
+mod redact;
+mod report;
+mod secrets;
+
+pub use guard::RunGuard;
+pub use insight::{Explanation, PreviewLine};
+pub use notifier::{Notifier, NotifierBuilder};
+pub use report::{Report, ReportLine, Status};

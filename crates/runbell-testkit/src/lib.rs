@@ -1,1 +1,30 @@
-//! Stub.
+//! Proves that a sender keeps its promises, and offers fake surroundings to test one with.
+//!
+//! A plugin's whole test of delivery is two lines: [`params_contract`] for its params, and for a kind that speaks
+//! HTTP [`delivery_contract`] against a [`FakeHttp`]; a kind that prints has [`text_contract`]. Each contract is a
+//! list of small checks; one that fails panics with its name, such as
+//! `delivery_contract[429 with a date]: Retry-After is 90 s from now, the error says After(0ns)`.
+//!
+//! [`FakeHttp`], [`FixedClock`], [`Recorder`] and [`TestContext`] stand alone, for tests of programs that embed
+//! Runbell. [`sample_message`] and [`hostile_messages`] are something to render.
+//!
+//! **Invariant:** nothing here talks to anything but the loopback interface, and nothing sleeps to wait for an
+//! event: time limits exist only to turn a hang into a failure.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "test support fails by panicking")]
+
+mod canary;
+mod check;
+mod context;
+mod delivery;
+mod http;
+mod logs;
+mod params;
+mod samples;
+mod text;
+
+pub use context::{BrokenOutput, FixedClock, Recorder, TestContext};
+pub use delivery::{delivery_contract, delivery_contract_in};
+pub use http::{Answer, FakeHttp, Hold, Request};
+pub use params::{params_contract, params_contract_in};
+pub use samples::{SAMPLE_TIME, hostile_messages, message_about, sample_message, sample_run, sample_step};
+pub use text::{text_contract, text_contract_in};

@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
-use minijinja::{Error, State};
+use minijinja::{Error, ErrorKind, State};
 
-use super::print;
+use super::{methods, print, refuse};
 
 /// From how many keys on an index beats looking at each key.
 const INDEX_FROM: usize = 12;
@@ -15,11 +15,6 @@ const INDEX_FROM: usize = 12;
 /// The methods a Python dict has, which `.name` finds before any key.
 const DICT_METHODS: [&str; 11] =
     ["clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"];
-
-/// Whether a Python dict has a method of that name.
-pub(crate) fn is_dict_method(name: &str) -> bool {
-    DICT_METHODS.contains(&name)
-}
 
 /// An object of run data: a Python dict with text keys.
 pub(crate) struct Dict {
@@ -58,15 +53,27 @@ impl fmt::Debug for Dict {
 
 impl Object for Dict {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.get(key.as_str()?).cloned()
+        // A key that is not there falls back to the attribute, as in jinja2.
+        let key = key.as_str()?;
+        self.get(key).cloned().or_else(|| BoundMethod::find(&Value::from_dyn_object(self.clone()), key))
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        if is_dict_method(key) {
-            let method = DICT_METHODS.into_iter().find(|name| *name == key)?;
-            return Some(Value::from_object(BoundMethod { of: Value::from_dyn_object(self.clone()), method }));
+        if DICT_METHODS.contains(&key) {
+            return BoundMethod::find(&Value::from_dyn_object(self.clone()), key);
         }
         self.get(key).cloned()
+    }
+
+    fn call_method(self: &Arc<Self>, state: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+        if !DICT_METHODS.contains(&method) {
+            return Err(Error::from(ErrorKind::UnknownMethod));
+        }
+        // Another error than "unknown method", or the engine would look the method up as a value and call that.
+        methods::call(state, &Value::from_dyn_object(self.clone()), method, args).map_err(|error| match error.kind() {
+            ErrorKind::UnknownMethod => refuse("a method that would change the run"),
+            _ => error,
+        })
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -128,11 +135,6 @@ pub(crate) struct BoundMethod {
 }
 
 impl BoundMethod {
-    /// The method's name.
-    pub(crate) fn name(&self) -> &'static str {
-        self.method
-    }
-
     /// The method `name` of the dict `of`, when dicts have such a method.
     pub(crate) fn find(of: &Value, name: &str) -> Option<Value> {
         let method = DICT_METHODS.into_iter().find(|known| *known == name)?;

@@ -72,7 +72,7 @@ pub(crate) fn format(out: &mut Output, state: &mut State, value: &Value) -> Resu
 /// What the engine's own `Display` of a container prints.
 pub(crate) fn render_bounded(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     // An error would make `format!` panic, so what does not fit is silently left out.
-    drop(write_value(value, &mut Limited::new(f, RENDER_LIMIT), true, 0));
+    let _ = write_value(value, &mut Limited::new(f, RENDER_LIMIT), true, 0);
     Ok(())
 }
 

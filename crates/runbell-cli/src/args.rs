@@ -1,0 +1,124 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runbell rings when your runs finish.
+#[derive(Debug, Parser)]
+#[command(name = "runbell", version, about, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 done, 1 something was not delivered, 2 usage or configuration.\n\
+`run` ends as its command did.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a command, and tell how it ended.
+    Run(RunArgs),
+    /// Send the notifications of run documents (JSON or JSON Lines), for their current state.
+    Push(DocumentArgs),
+    /// Say for each notification whether it would be sent, and why.
+    Explain(DocumentArgs),
+    /// Show what would be sent, byte for byte, and send nothing.
+    Preview(PreviewArgs),
+    /// Check notification files and run documents; tell every fault and warning.
+    Check(CheckArgs),
+    /// List the kinds of notification this program can send, with their params.
+    Kinds(Format),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "SPEC is KIND, KIND:name=value,… or KIND:{json}:\n  \
+console\n  \
+slack:webhook=${SLACK_WEBHOOK},when=error\n  \
+webhook:url=@url.txt,method=PUT,message=nightly build\n\
+A value may be @file or hold ${ENV}. Besides params there are name, when, message, severity and condition.\n\
+Without any notification the result is shown here, on standard error.\n\n\
+CMD may write its results as a JSON object to the file named by $RUNBELL_RESULTS.")]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    /// Add a notification; may be given more than once.
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) notify: Vec<String>,
+    /// The run's project.
+    #[arg(long, value_name = "P", default_value = "default")]
+    pub(crate) project: String,
+    /// The run's name [default: CMD's file name].
+    #[arg(long, value_name = "N")]
+    pub(crate) name: Option<String>,
+    /// Add a label; may be given more than once.
+    #[arg(long, value_name = "K=V")]
+    pub(crate) label: Vec<String>,
+    /// Read the run's results from this file, a JSON object of at most 1 MiB, when CMD has ended.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) results: Option<PathBuf>,
+    /// Put the last N lines of CMD's standard error into the text of a failure.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) tail: Option<u16>,
+    /// The command and its arguments.
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// Notifications for every run: YAML, TOML or JSON.
+    #[arg(short, long = "config", value_name = "FILE", env = "RUNBELL_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DocumentArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    /// Run documents: JSON, a JSON list, or JSON Lines; `-` is standard input.
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreviewArgs {
+    #[command(flatten)]
+    pub(crate) documents: DocumentArgs,
+    /// Show target URLs, tokens and other secrets.
+    #[arg(long)]
+    pub(crate) show_secrets: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Notification files or run documents; `-` is standard input.
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Format {
+    /// Print JSON [default: when standard output is not a terminal].
+    #[arg(long, conflicts_with = "table")]
+    json: bool,
+    /// Print a table [default: when standard output is a terminal].
+    #[arg(long)]
+    table: bool,
+}
+
+impl Format {
+    /// Whether to print a table.
+    pub(crate) fn is_table(self) -> bool {
+        use std::io::IsTerminal as _;
+        self.table || (!self.json && std::io::stdout().is_terminal())
+    }
+}

@@ -1,0 +1,116 @@
+//! `runbell check`: every fault and warning of notification files and run documents.
+
+use std::path::Path;
+
+use runbell::{Finding, Findings, Level, Notification, NotifierBuilder, RunSnapshot, Value};
+use serde::Serialize;
+
+use crate::args::CheckArgs;
+use crate::{DONE, USAGE, config, documents, output};
+
+#[derive(Serialize)]
+struct Line<'a> {
+    file: &'a str,
+    #[serde(flatten)]
+    finding: &'a Finding,
+}
+
+pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<u8> {
+    let builder = crate::notifier()?;
+    let mut rows = Vec::new();
+    let mut faulty = false;
+    for path in &args.files {
+        let found = check_file(path, &builder);
+        faulty |= found.has_faults();
+        let file = documents::shown(path);
+        for finding in found.iter() {
+            if args.format.is_table() {
+                let level = if finding.level == Level::Fault { "fault" } else { "warning" };
+                rows.push(vec![file.clone(), level.to_owned(), finding.path.clone(), finding.message.clone()]);
+            } else {
+                output::print_json(&Line { file: &file, finding })?;
+            }
+        }
+        if args.format.is_table() && found.is_empty() {
+            output::print(&format!("{file}: fine\n"))?;
+        }
+    }
+    if !rows.is_empty() {
+        output::table(&["FILE", "LEVEL", "FIELD", "WHAT"], rows)?;
+    }
+    Ok(if faulty { USAGE } else { DONE })
+}
+
+fn check_file(path: &Path, builder: &NotifierBuilder) -> Findings {
+    let mut found = Findings::default();
+    let text = match documents::read_text(path) {
+        Ok(text) => text,
+        Err(error) => {
+            found.fault("", format!("{error:#}"));
+            return found;
+        }
+    };
+    match documents::parse(path, &text) {
+        Ok(mut document) if is_notification_file(&document) => {
+            for fault in config::expand_document(&mut document, path) {
+                found.fault(fault.path, fault.message);
+            }
+            check_notifications(&document, "", builder, &mut found);
+        }
+        Ok(document) => check_runs(vec![RunSnapshot::new(document).map_err(|error| error.to_string())], builder, &mut found),
+        // JSON Lines are no document in any format, so they are tried before the fault is told.
+        Err(error) => match documents::runs(&text) {
+            runs if runs.len() > 1 => check_runs(runs, builder, &mut found),
+            _ => found.fault("", format!("{error:#}")),
+        },
+    }
+    found
+}
+
+/// A list, or a mapping that is no run.
+fn is_notification_file(document: &Value) -> bool {
+    match document {
+        Value::List(list) => !list.iter().any(|item| item.get("metadata").is_some()),
+        Value::Map(map) => {
+            map.contains_key("notifications") && !map.contains_key("metadata") && !map.contains_key("spec")
+        }
+        _ => true,
+    }
+}
+
+fn check_runs(runs: Vec<documents::Document>, builder: &NotifierBuilder, found: &mut Findings) {
+    let several = runs.len() > 1;
+    for (index, run) in runs.into_iter().enumerate() {
+        let mut run_found = Findings::default();
+        match run {
+            Err(message) => run_found.fault("", message),
+            Ok(run) => {
+                if run.state_word().is_empty() {
+                    run_found.warning("status.state", "is missing, so nothing will be sent");
+                } else if run.state_word() != run.state().as_str() {
+                    run_found.warning("status.state", "is not a state that is known, so nothing will be sent");
+                }
+                for field in ["uid", "name", "project"] {
+                    if run.document().at(&["metadata", field]).is_none() {
+                        run_found.warning(format!("metadata.{field}"), "is missing");
+                    }
+                }
+                if let Some(list) = run.notifications() {
+                    check_notifications(list, "spec.notifications", builder, &mut run_found);
+                }
+            }
+        }
+        found.extend_below(&if several { format!("[{index}]") } else { String::new() }, run_found);
+    }
+}
+
+fn check_notifications(document: &Value, prefix: &str, builder: &NotifierBuilder, found: &mut Findings) {
+    let (notifications, listed) = Notification::parse_list(document);
+    found.extend_below(prefix, listed);
+    let below = if document.get("notifications").is_some() { "notifications" } else { "" };
+    for (index, notification) in notifications {
+        let mut one = Findings::default();
+        one.extend_below(&format!("{below}[{index}]"), builder.check_one(&notification));
+        found.extend_below(prefix, one);
+    }
+}

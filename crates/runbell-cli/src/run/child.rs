@@ -1,0 +1,140 @@
+//! The command: started with this process's own streams, and left alone but for signals meant for it.
+
+use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use super::results::Results;
+use super::shown;
+use super::signals::{Received, Signals};
+use super::tail::Tail;
+use crate::args::RunArgs;
+
+/// How a command ended, and what came before.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) ending: Ending,
+    /// Whether it ran at all.
+    pub(super) started: bool,
+    /// The signal that asked it to stop, when there was one before it ended.
+    pub(super) stopped_by: Option<i32>,
+    /// The last lines of its standard error, when they were asked for.
+    pub(super) tail: String,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// It could not be started.
+    NotStarted { code: u8, message: String },
+    /// It exited.
+    Exited(i32),
+    /// A signal killed it.
+    Killed(i32),
+}
+
+impl Outcome {
+    /// The exit code to end with, as a shell would.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self.ending {
+            Ending::NotStarted { code, .. } => code,
+            Ending::Exited(code) => u8::try_from(code & 0xff).unwrap_or(1),
+            Ending::Killed(signal) => 128_u8.wrapping_add(u8::try_from(signal).unwrap_or(0)),
+        }
+    }
+}
+
+/// Runs the command to its end. `started` is called once it runs.
+pub(super) async fn execute(
+    args: &RunArgs,
+    results: &Results,
+    signals: &mut Signals,
+    started: impl FnOnce(),
+) -> Outcome {
+    let mut words = args.command.iter();
+    let program = words.next().cloned().unwrap_or_default();
+    let mut command = Command::new(&program);
+    command.args(words).env("RUNBELL_RESULTS", results.path());
+    if args.tail.is_some() {
+        command.stderr(Stdio::piped());
+    }
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            let (code, what) = match error.kind() {
+                ErrorKind::NotFound => (127, "command not found".to_owned()),
+                ErrorKind::PermissionDenied => (126, "is not executable; check its permissions".to_owned()),
+                _ => (126, format!("cannot be executed: {error}")),
+            };
+            let ending = Ending::NotStarted { code, message: format!("{}: {what}", shown(&program)) };
+            return Outcome { ending, started: false, stopped_by: None, tail: String::new() };
+        }
+    };
+    let tail = args.tail.and_then(|lines| Some(Tail::follow(child.stderr.take()?, usize::from(lines))));
+    started();
+    let (ending, stopped_by) = wait(&mut child, signals).await;
+    let tail = match tail {
+        Some(tail) => tail.finish().await,
+        None => String::new(),
+    };
+    Outcome { ending, started: true, stopped_by, tail }
+}
+
+async fn wait(child: &mut Child, signals: &mut Signals) -> (Ending, Option<i32>) {
+    let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let mut stopped_by = None;
+    let status = loop {
+        tokio::select! {
+            biased;
+            // The child is reaped inside `wait`, so a signal never goes to a stranger with its number.
+            status = child.wait() => break status,
+            received = signals.next() => {
+                note(received, &mut stopped_by);
+                if let (false, Some(pid), Some(signal)) =
+                    (received.from_terminal, pid, Signal::from_named_raw(received.signal))
+                {
+                    // It fails when the command has just ended, and then there is nothing to forward.
+                    let _ = kill_process(pid, signal);
+                }
+            }
+        }
+    };
+    let ending = match status {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => Ending::Exited(code),
+            (None, Some(signal)) => Ending::Killed(signal),
+            (None, None) => Ending::Exited(1),
+        },
+        Err(error) => Ending::NotStarted { code: 126, message: format!("cannot be waited for: {error}") },
+    };
+    // A terminal's ^C reaches the command and this process at once, and the command's end may be seen first.
+    if stopped_by.is_none() && looks_interrupted(&ending) {
+        while let Ok(received) = tokio::time::timeout(Duration::from_millis(20), signals.next()).await {
+            note(received, &mut stopped_by);
+            if stopped_by.is_some() {
+                break;
+            }
+        }
+    }
+    (ending, stopped_by)
+}
+
+fn note(received: Received, stopped_by: &mut Option<i32>) {
+    if received.asks_to_stop() {
+        stopped_by.get_or_insert(received.signal);
+    }
+}
+
+/// Whether the command ended the way an interrupted one does: killed by the signal, or exiting with 128 + n.
+fn looks_interrupted(ending: &Ending) -> bool {
+    let signal = match ending {
+        Ending::Killed(signal) => *signal,
+        Ending::Exited(code) => code - 128,
+        Ending::NotStarted { .. } => return false,
+    };
+    super::signals::STOPPING.contains(&signal)
+}

@@ -1,0 +1,123 @@
+//! The file into which a command writes its results.
+
+use std::fs::{self, File, Metadata};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use runbell::value::read;
+
+use super::{ResultsMap, as_results};
+use crate::documents;
+
+/// The largest results file: 1 MiB.
+const LARGEST: u64 = 1 << 20;
+
+/// Where results are written, and what was there before.
+#[derive(Debug)]
+pub(super) struct Results {
+    path: PathBuf,
+    before: Option<Stamp>,
+    /// The folder of a file that nobody named; removed when the run is over.
+    _folder: Option<tempfile::TempDir>,
+}
+
+/// What tells a file that was written from one that was not.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp(u64, u64, i64, i64);
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Stamp(metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec())
+    }
+}
+
+impl Results {
+    /// Chooses the file: the one that was named, else a new one in a folder that only this user can open.
+    pub(super) fn prepare(named: Option<&Path>) -> anyhow::Result<Self> {
+        match named {
+            Some(path) => {
+                // Absolute, for the command may change its folder.
+                let path = std::path::absolute(path).with_context(|| format!("--results: {}", documents::shown(path)))?;
+                let before = fs::metadata(&path).ok().map(|metadata| Stamp::of(&metadata));
+                Ok(Results { path, before, _folder: None })
+            }
+            None => {
+                let folder = tempfile::Builder::new().prefix("runbell-").tempdir().context("a folder for results")?;
+                Ok(Results { path: folder.path().join("results.json"), before: None, _folder: Some(folder) })
+            }
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What the command wrote; nothing when it wrote nothing.
+    ///
+    /// # Errors
+    /// A note on why the file does not count: unreadable, larger than 1 MiB, no JSON object, or older than the run.
+    pub(super) fn read(&self) -> Result<ResultsMap, String> {
+        let named = self._folder.is_none();
+        let shown = if named { documents::shown(&self.path) } else { "$RUNBELL_RESULTS".to_owned() };
+        let fault = |what: String| Err(format!("{shown}: {what}; the results are left out"));
+        let metadata = match fs::metadata(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(ResultsMap::new()),
+            Err(error) => return fault(format!("cannot be read: {error}")),
+            Ok(metadata) => metadata,
+        };
+        if !metadata.is_file() {
+            return fault("is not a regular file".to_owned());
+        }
+        if self.before.as_ref() == Some(&Stamp::of(&metadata)) {
+            return fault("was not written by this command".to_owned());
+        }
+        let mut bytes = Vec::new();
+        match File::open(&self.path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+            Err(error) => return fault(format!("cannot be read: {error}")),
+            Ok(_) if bytes.len() as u64 > LARGEST => {
+                return fault("is larger than 1 MiB; write a summary instead".to_owned());
+            }
+            Ok(_) => {}
+        }
+        let Ok(text) = String::from_utf8(bytes) else { return fault("is not UTF-8 text".to_owned()) };
+        if text.trim().is_empty() {
+            return Ok(ResultsMap::new());
+        }
+        match read(&text).map_err(|error| format!("is not valid JSON: {error}")).and_then(as_results) {
+            Ok(results) => Ok(results),
+            Err(what) => fault(what),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_small_new_json_object_counts() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("r.json");
+        for (text, expected) in [
+            ("{\"a\": 1}".to_owned(), Ok("{\"a\":1}")),
+            (String::new(), Ok("{}")),
+            ("[1]".to_owned(), Err("must be a JSON object")),
+            ("{\"a\": }".to_owned(), Err("line 1, column 7")),
+            (format!("{{\"a\": \"{}\"}}", "x".repeat(1 << 20)), Err("larger than 1 MiB")),
+        ] {
+            let _ = fs::remove_file(&path);
+            let results = Results::prepare(Some(&path)).expect("prepared");
+            fs::write(&path, &text).expect("written");
+            match (results.read(), expected) {
+                (Ok(map), Ok(json)) => assert_eq!(runbell::Value::Map(map).to_json(), json),
+                (Err(note), Err(part)) => assert!(note.contains(part), "{note}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        fs::write(&path, "{}").expect("written");
+        let stale = Results::prepare(Some(&path)).expect("prepared");
+        assert!(stale.read().expect_err("old").contains("was not written by this command"));
+    }
+}

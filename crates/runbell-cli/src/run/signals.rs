@@ -1,0 +1,94 @@
+//! Signals to this process while a command runs under it.
+
+use std::io;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::origin::{Origin, WithOrigin};
+use signal_hook::low_level::siginfo::Cause;
+use tokio::sync::mpsc;
+
+/// Signals that ask a program to stop.
+pub(super) const STOPPING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+
+/// A signal that arrived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Received {
+    pub(super) signal: i32,
+    /// Whether a terminal sent it, and so to the whole group: the command has it already.
+    pub(super) from_terminal: bool,
+}
+
+impl Received {
+    pub(super) fn asks_to_stop(self) -> bool {
+        STOPPING.contains(&self.signal)
+    }
+}
+
+/// The signals to this process, in order.
+#[derive(Debug)]
+pub(super) struct Signals(mpsc::UnboundedReceiver<Received>);
+
+impl Signals {
+    /// Takes over the signals that would end this process, and the two that users define.
+    ///
+    /// A signal that is ignored stays ignored (`nohup`, background jobs of a script): taking it over would make the
+    /// command, which inherits the disposition, die of it.
+    pub(super) fn listen() -> io::Result<Self> {
+        let ignored = ignored();
+        let wanted = STOPPING.into_iter().chain([SIGUSR1, SIGUSR2]).filter(|signal| ignored & mask(*signal) == 0);
+        let mut signals = SignalsInfo::<WithOrigin>::new(wanted)?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for origin in &mut signals {
+                let received = Received { signal: origin.signal, from_terminal: is_from_terminal(&origin) };
+                if sender.send(received).is_err() {
+                    break;
+                }
+            }
+        })?;
+        Ok(Signals(receiver))
+    }
+
+    /// The next signal; never, when there is none.
+    pub(super) async fn next(&mut self) -> Received {
+        match self.0.recv().await {
+            Some(received) => received,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for a signal that asks to stop.
+    pub(super) async fn asked_to_stop(&mut self) {
+        while !self.next().await.asks_to_stop() {}
+    }
+}
+
+/// The kernel sends what a terminal's keys cause; everything else has a sending process.
+fn is_from_terminal(origin: &Origin) -> bool {
+    match origin.cause {
+        Cause::Kernel => true,
+        // Systems that do not tell: a sender with a number is a process.
+        Cause::Unknown => origin.process.is_none_or(|process| process.pid == 0) && origin.signal != SIGTERM,
+        _ => false,
+    }
+}
+
+fn mask(signal: i32) -> u64 {
+    u32::try_from(signal - 1).ok().and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0)
+}
+
+/// The signals this process ignores, as a mask. Linux tells in `/proc`; elsewhere none are known.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// A signal's name, such as `SIGTERM`.
+pub(super) fn name(signal: i32) -> String {
+    match signal_hook::low_level::signal_name(signal) {
+        Some(name) => name.to_owned(),
+        None => format!("signal {signal}"),
+    }
+}

@@ -1,0 +1,200 @@
+//! Decides which addresses may be written to. Pure.
+//!
+//! A server that posts to URLs its users choose could be used to reach what only the server can reach: its own
+//! loopback, the private network, the cloud's metadata service. [`Egress::guarded`] refuses those.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use runbell_core::{Error, ErrorKind, Result, Secret};
+use url::{Host, Url};
+
+use crate::client::certificates;
+use crate::proxy;
+
+/// How requests leave: which addresses are allowed, through which proxy, trusting which authorities.
+///
+/// Set it for all HTTP kinds of a process with `cx.shared.set(Egress::guarded(…))` before senders are built. The
+/// default allows every address, for the user of a local run may reach the network without Runbell anyway.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Egress {
+    guard: Option<Vec<IpNet>>,
+    proxy: Option<Secret<String>>,
+    ca: Option<Secret<Arc<str>>>,
+}
+
+/// Whether an address may be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It may.
+    Allowed,
+    /// It may not; the word says what the address is: "loopback", "private".
+    Refused(&'static str),
+}
+
+impl Egress {
+    /// Every address is allowed; the same as the default.
+    pub fn open() -> Self {
+        Egress::default()
+    }
+
+    /// Only public addresses are allowed, and those in `allow_networks`.
+    ///
+    /// Proxies of the environment are ignored then, for a proxy reaches what the guard would refuse;
+    /// [`with_proxy`](Self::with_proxy) sets one on purpose.
+    pub fn guarded(allow_networks: impl IntoIterator<Item = IpNet>) -> Self {
+        Egress { guard: Some(allow_networks.into_iter().collect()), ..Egress::default() }
+    }
+
+    /// Sends everything through this proxy, whatever the environment says.
+    ///
+    /// Names are resolved by the proxy then, so under a guard only literal addresses and well-known names are
+    /// checked here; the rest is the proxy's duty.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ParamsInvalid`] when `url` is no proxy's URL.
+    pub fn with_proxy(mut self, url: &str) -> Result<Self> {
+        proxy::all(url).map_err(|()| Error::new(ErrorKind::ParamsInvalid, "proxy: must be an http or https URL"))?;
+        self.proxy = Some(Secret::new(url.trim().to_owned()));
+        Ok(self)
+    }
+
+    /// Trusts these certificate authorities too, given as PEM text.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ParamsInvalid`] when the text holds no certificate.
+    pub fn with_ca(mut self, pem: &str) -> Result<Self> {
+        certificates(pem).map_err(|fault| Error::new(ErrorKind::ParamsInvalid, format!("ca: {fault}")))?;
+        self.ca = Some(Secret::new(pem.into()));
+        Ok(self)
+    }
+
+    pub(crate) fn proxy(&self) -> Option<&str> {
+        self.proxy.as_ref().map(|url| url.reveal().as_str())
+    }
+
+    pub(crate) fn ca(&self) -> Option<&str> {
+        self.ca.as_ref().map(|pem| &**pem.reveal())
+    }
+
+    /// Whether some addresses are refused.
+    pub fn is_guarded(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// Decides about the address that is really connected to.
+    ///
+    /// An IPv6 address that carries an IPv4 one (mapped, compatible, NAT64, 6to4) is what the carried one is.
+    pub fn decide(&self, address: IpAddr) -> Decision {
+        let Some(allowed) = &self.guard else { return Decision::Allowed };
+        let carried = match address {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(v6) => carried(v6).map(IpAddr::V4),
+        };
+        let listed = |address: &IpAddr| allowed.iter().any(|network| network.contains(address));
+        if listed(&address) || carried.as_ref().is_some_and(listed) {
+            return Decision::Allowed;
+        }
+        let special = match carried.unwrap_or(address) {
+            IpAddr::V4(v4) => special_v4(v4),
+            IpAddr::V6(v6) => special_v6(v6),
+        };
+        special.map_or(Decision::Allowed, Decision::Refused)
+    }
+
+    /// Decides about a URL's host as far as that is possible without resolving names.
+    pub(crate) fn decide_host(&self, url: &Url) -> Decision {
+        if !self.is_guarded() {
+            return Decision::Allowed;
+        }
+        match url.host() {
+            Some(Host::Ipv4(address)) => self.decide(address.into()),
+            Some(Host::Ipv6(address)) => self.decide(address.into()),
+            Some(Host::Domain(name)) => self.decide_name(name),
+            None => Decision::Allowed,
+        }
+    }
+
+    fn decide_name(&self, name: &str) -> Decision {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let known = match name.as_str() {
+            "localhost.localdomain" | "ip6-localhost" | "ip6-loopback" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            "metadata.google.internal" | "metadata.goog" | "metadata" | "instance-data"
+            | "instance-data.ec2.internal" => IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+            // RFC 6761: everything below `localhost` is this machine.
+            name if name == "localhost" || name.ends_with(".localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            _ => return Decision::Allowed,
+        };
+        match (self.decide(known), known.is_loopback()) {
+            // Whoever allows `::1` alone may say `localhost`; the resolver drops the other address.
+            (Decision::Refused(_), true) => self.decide(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            (decision, _) => decision,
+        }
+    }
+}
+
+/// The error for a refused target. It names no host, for the host is part of a secret URL.
+pub(crate) fn refusal(what: &str) -> String {
+    format!("the target's address is {what}, which is not allowed here; `allow_networks` can list its network")
+}
+
+/// The IPv4 address inside an IPv6 one.
+fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let s = address.segments();
+    let v4 = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
+    match s {
+        // Unspecified and loopback only look like compatible addresses.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        // Compatible `::a.b.c.d`, mapped `::ffff:a.b.c.d`, translated `::ffff:0:a.b.c.d` (RFC 4291, RFC 6145).
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => v4(high, low),
+        // NAT64 `64:ff9b::/96` (RFC 6052).
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        // 6to4 `2002::/16` (RFC 3056).
+        [0x2002, high, low, ..] => v4(high, low),
+        _ => None,
+    }
+}
+
+/// What is special about an address, after the IANA registry of special-purpose addresses.
+fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
+    Some(match address.octets() {
+        // AWS, Google, Azure and others; Alibaba; Azure's wire server, which is a public address.
+        [169, 254, 169, 254] | [100, 100, 100, 200] | [168, 63, 129, 16] => "a cloud's metadata service",
+        [0, 0, 0, 0] => "unspecified",
+        [0, ..] => "reserved",
+        [127, ..] => "loopback",
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => "private",
+        [100, 64..=127, ..] => "carrier-grade NAT",
+        [169, 254, ..] => "link-local",
+        [192, 0, 0, _] | [192, 88, 99, _] => "reserved",
+        [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => "for documentation",
+        [198, 18 | 19, ..] => "for benchmarks",
+        [224..=239, ..] => "multicast",
+        [255, 255, 255, 255] => "broadcast",
+        [240..=255, ..] => "reserved",
+        _ => return None,
+    })
+}
+
+fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
+    Some(match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0] => "unspecified",
+        [0, 0, 0, 0, 0, 0, 0, 1] => "loopback",
+        // AWS and Google.
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => "a cloud's metadata service",
+        [0xfc00..=0xfdff, ..] => "private",
+        [0xfe80..=0xfebf, ..] => "link-local",
+        // Site-local, deprecated by RFC 3879, still routed by some.
+        [0xfec0..=0xfeff, ..] => "private",
+        [0xff00..=0xffff, ..] => "multicast",
+        [0x2001, 0xdb8, ..] | [0x3fff, 0..=0x0fff, ..] => "for documentation",
+        [0x2001, 2, 0, ..] => "for benchmarks",
+        // Locally used NAT64 (RFC 8215) leads into a network of its own.
+        [0x64, 0xff9b, 1, ..] => "private",
+        // Teredo, discard, ORCHID, segment routing, and everything outside global unicast.
+        [0x2001, 0..=0x01ff, ..] | [0x100, 0, 0, 0, ..] | [0x5f00, ..] => "reserved",
+        [0x2000..=0x3fff, ..] => return None,
+        _ => "reserved",
+    })
+}

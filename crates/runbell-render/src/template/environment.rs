@@ -1,0 +1,196 @@
+//! The two environments: one for conditions, one for bodies. Each is built once per process.
+
+use std::sync::LazyLock;
+
+use minijinja::value::{Rest, ValueOrKwargs};
+use minijinja::{AutoEscape, Environment, State, UndefinedBehavior, Value};
+
+use super::json::{Style, to_json};
+use super::rewrite::Dialect;
+use super::{compare::Number, filters, methods, operators, print, tests};
+
+/// What one condition may use up: about 2 ms of work, or 3 MB of texts.
+const CONDITION_FUEL: u64 = 50_000;
+
+/// What one text of a body may use up: a hundred times a condition's.
+const BODY_FUEL: u64 = 100 * CONDITION_FUEL;
+
+/// How deeply macros and blocks may call each other. A macro counts four times.
+const RECURSION: usize = 120;
+
+/// jinja2's filters, without `random`, `urlize`, `wordwrap` and `xmlattr`, which the engine does not have.
+const FILTERS: &[&str] = &[
+    "abs",
+    "attr",
+    "batch",
+    "capitalize",
+    "center",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "filesizeformat",
+    "first",
+    "float",
+    "forceescape",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "string",
+    "striptags",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "truncate",
+    "unique",
+    "upper",
+    "urlencode",
+    "wordcount",
+];
+
+/// What the engine has beside them.
+const MORE_FILTERS: [&str; 6] = ["bool", "chain", "lines", "pluralize", "split", "zip"];
+
+const TESTS: &[&str] = &[
+    "boolean",
+    "callable",
+    "defined",
+    "divisibleby",
+    "eq",
+    "equalto",
+    "escaped",
+    "even",
+    "false",
+    "filter",
+    "float",
+    "ge",
+    "greaterthan",
+    "gt",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "lessthan",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "sameas",
+    "sequence",
+    "string",
+    "test",
+    "true",
+    "undefined",
+    "upper",
+];
+
+/// Tests of the engine that jinja2 does not have.
+const MORE_TESTS: [&str; 4] = ["endingwith", "int", "safe", "startingwith"];
+
+/// An environment and what its templates may use.
+pub(crate) struct Setting {
+    pub(crate) environment: Environment<'static>,
+    pub(crate) dialect: Dialect,
+}
+
+/// For conditions: what jinja2 has, little fuel.
+pub(crate) static CONDITION: LazyLock<Setting> = LazyLock::new(|| {
+    let dialect = Dialect { filters: FILTERS, tests: TESTS, extensions: false };
+    let mut environment = common(CONDITION_FUEL, Style::Jinja2, &dialect);
+    for name in MORE_FILTERS {
+        environment.remove_filter(name);
+    }
+    for name in MORE_TESTS {
+        environment.remove_test(name);
+    }
+    Setting { environment, dialect }
+});
+
+/// For bodies: everything the engine has, more fuel, plain JSON.
+pub(crate) static BODY: LazyLock<Setting> = LazyLock::new(|| {
+    let dialect = Dialect {
+        filters: FILTERS.iter().copied().chain(MORE_FILTERS).collect::<Vec<_>>().leak(),
+        tests: TESTS.iter().copied().chain(MORE_TESTS).collect::<Vec<_>>().leak(),
+        extensions: true,
+    };
+    Setting { environment: common(BODY_FUEL, Style::Plain, &dialect), dialect }
+});
+
+fn common(fuel: u64, style: Style, dialect: &Dialect) -> Environment<'static> {
+    let mut environment = Environment::new();
+    minijinja_contrib::add_to_environment(&mut environment);
+    environment.remove_global("debug");
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_formatter(print::format);
+    environment.set_unknown_method_callback(methods::call);
+    environment.set_fuel(Some(fuel));
+    environment.set_recursion_limit(RECURSION);
+    environment.add_filter("__format", minijinja::filters::format);
+    environment.add_filter("format", |state: &mut State<'_, '_>, value: &Value, args: Rest<ValueOrKwargs>| {
+        methods::format(state, value, &args.into_values())
+    });
+    environment.add_filter("tojson", move |state: &mut State<'_, '_>, value: &Value, args: Rest<ValueOrKwargs>| {
+        let args = args.into_values();
+        let indent = match args.first() {
+            Some(args) if args.is_kwargs() => args.get_attr("indent")?,
+            Some(indent) => indent.clone(),
+            None => Value::UNDEFINED,
+        };
+        let indent = match Number::of(&indent) {
+            Some(Number::Int(spaces)) => usize::try_from(spaces).ok(),
+            _ => None,
+        };
+        to_json(state, value, style, indent)
+    });
+    operators::add_to(&mut environment);
+    filters::add_to(&mut environment);
+    tests::add_to(&mut environment, dialect.filters, dialect.tests);
+    environment
+}
+
+#[cfg(test)]
+mod names {
+    use super::*;
+
+    #[test]
+    fn every_listed_filter_and_test_is_there() {
+        for setting in [&CONDITION, &BODY] {
+            for name in setting.dialect.filters {
+                let probe = setting.environment.render_str(&format!("{{{{ '{name}' is filter }}}}"), ());
+                assert_eq!(probe.ok().as_deref(), Some("True"), "filter {name}");
+            }
+            for name in setting.dialect.tests {
+                let probe = setting.environment.render_str(&format!("{{{{ '{name}' is test }}}}"), ());
+                assert_eq!(probe.ok().as_deref(), Some("True"), "test {name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! One attempt: permit, timeout, send. The only place that calls a sender.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use runbell_core::{Clock, DeliveryKey, Error, ErrorKind, Limits, Pace, Payload, Receipt, Result, SendContext, Sender};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// How many attempts may be under way to one destination.
+pub(crate) const PERMITS: usize = 64;
+
+/// Permits and pace, kept for each destination. A destination that hangs uses up its own permits only.
+#[derive(Debug)]
+pub(crate) struct Destinations {
+    permits: usize,
+    known: Mutex<HashMap<Arc<str>, Arc<Destination>>>,
+}
+
+/// One destination's permits and pace.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    permits: Semaphore,
+    /// When the next send would be due if all had come evenly spaced.
+    due: Mutex<Option<Instant>>,
+}
+
+impl Destinations {
+    pub(crate) fn new(permits: usize) -> Self {
+        Destinations { permits, known: Mutex::default() }
+    }
+
+    pub(crate) fn get(&self, name: &Arc<str>) -> Arc<Destination> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(Destination { permits: Semaphore::new(self.permits), due: Mutex::default() });
+        Arc::clone(known.entry(Arc::clone(name)).or_insert_with(made))
+    }
+}
+
+impl Destination {
+    /// Waits until the pace allows another send: `count` at once, then evenly spaced (the leaky bucket that Slack
+    /// and GitHub describe).
+    async fn keep_pace(&self, pace: Pace) {
+        let spacing = pace.period / pace.count.max(1);
+        let wait_until = {
+            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let mine = due.map_or(now, |due| due.max(now));
+            *due = Some(mine + spacing);
+            let burst = spacing * pace.count.saturating_sub(1);
+            mine.checked_sub(burst).unwrap_or(now)
+        };
+        sleep_until(wait_until).await;
+    }
+}
+
+/// What one attempt is made with.
+#[derive(Debug)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) sender: &'a dyn Sender,
+    pub(crate) limits: &'a Limits,
+    pub(crate) payload: &'a Payload,
+    pub(crate) key: DeliveryKey,
+    pub(crate) number: u32,
+    pub(crate) clock: &'a dyn Clock,
+    /// No attempt lasts longer than this, whatever the kind's own timeout is.
+    pub(crate) at_most: Duration,
+}
+
+impl Attempt<'_> {
+    /// Waits for the destination's permit and pace, then sends once, within the time limit.
+    ///
+    /// # Errors
+    /// The sender's own; [`ErrorKind::Timeout`] when time ran out, ambiguous if bytes had left by then; and
+    /// [`ErrorKind::Internal`] when the sender panicked, which must not take the process with it.
+    pub(crate) async fn make(&self, destination: &Destination) -> Result<Receipt> {
+        let Ok(_permit) = destination.permits.acquire().await else {
+            return Err(Error::new(ErrorKind::Internal, "the destination's permits are closed"));
+        };
+        if let Some(pace) = self.limits.pace {
+            destination.keep_pace(pace).await;
+        }
+        let allowed = self.limits.timeout.clamp(Duration::from_secs(1), Duration::from_secs(60)).min(self.at_most);
+        let deadline = Instant::now() + allowed;
+        let written = AtomicBool::new(false);
+        let cx = SendContext::new(self.key, self.number, deadline.into_std(), self.clock.now(), &written);
+        let sending = AssertUnwindSafe(self.sender.send(self.payload, &cx)).catch_unwind();
+        match timeout_at(deadline, sending).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_panic)) => Err(Error::new(ErrorKind::Internal, "the sender panicked")),
+            Err(_elapsed) => {
+                let error = Error::new(ErrorKind::Timeout, "no answer in time")
+                    .with("after", format_args!("{:.1}s", allowed.as_secs_f64()))
+                    .retry();
+                Err(if written.load(Ordering::Relaxed) { error.ambiguous() } else { error })
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A run that is told about, whatever happens to it.
+
+use runbell_core::{Run, RunState};
+
+use crate::notifier::Notifier;
+
+/// A run under way. Say how it ended; dropped without that, it is told as aborted.
+#[derive(Debug)]
+#[must_use = "a guard that is dropped tells that the run was aborted"]
+pub struct RunGuard {
+    notifier: Notifier,
+    run: Option<Run>,
+}
+
+impl RunGuard {
+    pub(crate) fn start(notifier: Notifier, mut run: Run) -> Self {
+        run.status.state = RunState::Running;
+        run.status.start_time.get_or_insert_with(|| notifier.now().to_string());
+        enqueue(&notifier, &run);
+        RunGuard { notifier, run: Some(run) }
+    }
+
+    /// The run, to add results while it runs.
+    pub fn run(&mut self) -> Option<&mut Run> {
+        self.run.as_mut()
+    }
+
+    /// It ended well.
+    pub fn completed(mut self) {
+        self.end(Run::completed);
+    }
+
+    /// It failed, and why.
+    pub fn failed(mut self, error: impl Into<String>) {
+        self.end(|run| run.failed(error));
+    }
+
+    /// It was stopped.
+    pub fn aborted(mut self) {
+        self.end(Run::aborted);
+    }
+
+    fn end(&mut self, end: impl FnOnce(Run) -> Run) {
+        let Some(run) = self.run.take() else { return };
+        let mut run = end(run);
+        run.status.end_time = Some(self.notifier.now().to_string());
+        enqueue(&self.notifier, &run);
+    }
+}
+
+impl Drop for RunGuard {
+    fn drop(&mut self) {
+        self.end(Run::aborted);
+    }
+}
+
+/// A guard cannot fail its job, so a full queue is logged.
+fn enqueue(notifier: &Notifier, run: &Run) {
+    if let Err(error) = notifier.enqueue(run) {
+        tracing::error!(state = run.status.state.as_str(), reason = error.reason(), "not told");
+    }
+}

@@ -1,0 +1,179 @@
+//! A notification made ready: kind found, secrets resolved, params merged and checked, sender built, condition
+//! compiled. Done once per notification, not per run.
+
+use std::sync::{Arc, OnceLock};
+
+use runbell_core::{
+    BuildContext, Error, ErrorKind, Findings, Kind, Layer, Limits, MASK, Map, Notification, REDACTED, Registry, Result,
+    SecretValues, Sender, Value, schema,
+};
+use runbell_render::condition::Condition;
+use runbell_render::template::TemplateValue;
+
+use crate::secrets;
+
+/// A notification made ready to be decided about and sent.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) notification: Notification,
+    pub(crate) name: Arc<str>,
+    pub(crate) own_text: Arc<str>,
+    /// The notification as templates, previews and logs may see it.
+    pub(crate) shown: Arc<Value>,
+    pub(crate) condition: Condition,
+    pub(crate) secrets: SecretValues,
+    pub(crate) sender: Arc<dyn Sender>,
+    pub(crate) limits: Limits,
+    /// Oddities of the configuration, told with every report.
+    pub(crate) warnings: Vec<String>,
+    template: OnceLock<TemplateValue>,
+}
+
+impl Prepared {
+    /// The notification as templates see it, converted once.
+    pub(crate) fn template(&self) -> &TemplateValue {
+        self.template.get_or_init(|| TemplateValue::new(&self.shown))
+    }
+}
+
+/// What notifications are made ready with.
+#[derive(Debug, Clone)]
+pub(crate) struct Workshop {
+    pub(crate) registry: Registry,
+    pub(crate) cx: BuildContext,
+    pub(crate) layers: Vec<Arc<dyn Layer>>,
+    /// Params that fill in what a notification leaves out, by kind.
+    pub(crate) defaults: Arc<std::collections::BTreeMap<String, Map>>,
+}
+
+impl Workshop {
+    /// Makes a notification ready.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownKind`], [`ErrorKind::SecretNotFound`], or [`ErrorKind::ParamsInvalid`] with every fault.
+    pub(crate) fn prepare(&self, notification: Notification) -> Result<Prepared> {
+        let kind = self.registry.get(&notification.kind)?;
+        let params = self.merge(&notification, kind)?;
+        let mut found = Findings::default();
+        found.extend_below("params", kind.check(&params, &self.cx));
+        let warnings = found.warnings().map(ToString::to_string).collect();
+        found.into_result()?;
+        let mut sender = kind.build(&params, &self.cx)?;
+        for layer in &self.layers {
+            sender = layer.layer(sender);
+        }
+        let secrets = kind.secret_values(&params);
+        let mut shown = shown(&notification, kind);
+        // A message or a condition may repeat what is secret in the params.
+        secrets.redact(&mut shown);
+        Ok(Prepared {
+            name: notification.name.as_str().into(),
+            own_text: secrets.mask(&notification.message, REDACTED).into(),
+            shown: Arc::new(shown),
+            condition: Condition::compile(&notification.condition),
+            secrets,
+            limits: sender.limits(),
+            sender,
+            warnings,
+            template: OnceLock::new(),
+            notification,
+        })
+    }
+
+    /// Server defaults < secret params < params < what the environment fills in.
+    fn merge(&self, notification: &Notification, kind: &Kind) -> Result<Map> {
+        let mut params = self.defaults.get(kind.registration().kind).cloned().unwrap_or_default();
+        params.extend(secrets::resolve(notification, self.cx.env.as_ref())?);
+        params.extend(notification.params.iter().map(|(name, value)| (name.clone(), value.clone())));
+        kind.complete(&mut params, &self.cx);
+        Ok(params)
+    }
+
+    /// Everything that is wrong or odd with a notification, each with its field's path.
+    pub(crate) fn check(&self, notification: &Notification) -> Findings {
+        let mut found = Findings::default();
+        let condition = Condition::compile(&notification.condition);
+        if let Some((cause, why)) = condition.fault() {
+            found.warning("condition", format!("is ignored, so the notification is always sent ({cause}: {why})"));
+        }
+        let kind = match self.registry.get(&notification.kind) {
+            Ok(kind) => kind,
+            Err(error) => {
+                found.fault("kind", error.message().trim_start_matches("kind: "));
+                return found;
+            }
+        };
+        match self.merge(notification, kind) {
+            Err(error) => {
+                let message = error.message();
+                let (path, text) = message.split_once(": ").unwrap_or(("secret_params", message));
+                found.fault(path, text);
+            }
+            Ok(params) => {
+                for finding in kind.check(&params, &self.cx).iter() {
+                    // Point at the map the field was written in.
+                    let field = finding.path.split(['.', '[']).next().unwrap_or_default();
+                    let stands_in_params = notification.params.contains_key(field);
+                    let map = if !stands_in_params && notification.secret_params.contains_key(field) {
+                        "secret_params"
+                    } else {
+                        "params"
+                    };
+                    let mut one = Findings::default();
+                    match finding.level {
+                        runbell_core::Level::Fault => one.fault(finding.path.clone(), finding.message.clone()),
+                        runbell_core::Level::Warning => one.warning(finding.path.clone(), finding.message.clone()),
+                    }
+                    found.extend_below(map, one);
+                }
+            }
+        }
+        for (name, _) in &notification.params {
+            if schema::property(kind.schema(), name).is_some_and(schema::holds_secret) {
+                found.warning(format!("params.{name}"), "is secret; move it to secret_params, which are never shown");
+            }
+        }
+        found
+    }
+}
+
+/// The notification with every secret masked. Fields are those of MLRun's object.
+fn shown(notification: &Notification, kind: &Kind) -> Value {
+    let when = notification.when.iter().map(|state| Value::from(state.as_str())).collect::<Vec<_>>();
+    let secret_params: Map =
+        notification.secret_params.keys().map(|key| (key.clone(), Value::from(MASK))).collect();
+    let mut shown = Map::from_iter([
+        ("kind".to_owned(), Value::from(notification.kind.as_str())),
+        ("name".to_owned(), Value::from(notification.name.as_str())),
+        ("message".to_owned(), Value::from(notification.message.as_str())),
+        ("severity".to_owned(), Value::from(notification.severity.as_str())),
+        ("when".to_owned(), Value::from(when)),
+        ("condition".to_owned(), Value::from(notification.condition.as_str())),
+    ]);
+    if !notification.params.is_empty() {
+        shown.insert("params".to_owned(), kind.masked(&notification.params, MASK).into());
+    }
+    if !secret_params.is_empty() {
+        shown.insert("secret_params".to_owned(), secret_params.into());
+    }
+    Value::Map(shown)
+}
+
+/// A notification that cannot be sent as it is configured, with what is needed to report it.
+#[derive(Debug, Clone)]
+pub(crate) struct Unprepared {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) error: Arc<Error>,
+}
+
+impl Unprepared {
+    pub(crate) fn new(name: &str, kind: &str, error: Error) -> Self {
+        Unprepared { name: name.to_owned(), kind: kind.to_owned(), error: Arc::new(error) }
+    }
+
+    pub(crate) fn from_findings(name: &str, kind: &str, found: &Findings) -> Self {
+        let faults: Vec<String> = found.faults().map(ToString::to_string).collect();
+        Self::new(name, kind, Error::new(ErrorKind::ParamsInvalid, faults.join("; ")))
+    }
+}

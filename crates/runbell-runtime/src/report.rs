@@ -1,0 +1,89 @@
+//! What became of each notification: one line each.
+
+use runbell_core::{Error, ErrorKind, RunState};
+use serde::Serialize;
+
+/// What became of the notifications of one or more transitions, in the order they were configured.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub struct Report {
+    /// One line per (run, notification).
+    pub lines: Vec<ReportLine>,
+}
+
+impl Report {
+    /// Whether nothing that should have been sent was not.
+    pub fn is_ok(&self) -> bool {
+        self.lines.iter().all(|line| line.status != Status::Error)
+    }
+
+    /// The lines of what should have been sent and was not.
+    pub fn failures(&self) -> impl Iterator<Item = &ReportLine> {
+        self.lines.iter().filter(|line| line.status == Status::Error)
+    }
+
+    /// Whether a configuration is at fault rather than a target.
+    pub fn has_configuration_faults(&self) -> bool {
+        self.failures().any(|line| line.error.is_some_and(ErrorKind::is_configuration))
+    }
+}
+
+/// What became of one notification of one transition.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReportLine {
+    /// The run.
+    pub uid: String,
+    /// The notification's name.
+    pub notification: String,
+    /// Its kind.
+    pub kind: String,
+    /// The state the run entered.
+    pub state: RunState,
+    /// Sent, skipped, or neither.
+    pub status: Status,
+    /// The verdict's reason, or the error's: kind, message, context.
+    pub reason: String,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// What was cut, which template or condition failed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// The error's kind, to match on.
+    #[serde(skip)]
+    pub error: Option<ErrorKind>,
+    /// Whether a failed message may have arrived all the same.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ambiguous: bool,
+}
+
+/// The three ends a notification can come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// The target took it.
+    Sent,
+    /// It should have been sent, and was not.
+    Error,
+    /// A rule said not to send.
+    Skipped,
+}
+
+impl Status {
+    /// The word in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Sent => "sent",
+            Status::Error => "error",
+            Status::Skipped => "skipped",
+        }
+    }
+}
+
+impl ReportLine {
+    pub(crate) fn failed(&mut self, error: &Error) {
+        self.status = Status::Error;
+        self.reason = error.reason();
+        self.error = Some(error.kind());
+        self.ambiguous = error.is_ambiguous();
+    }
+}

@@ -1,0 +1,45 @@
+//! One named check of a contract, and how it fails.
+
+use std::fmt::{Debug, Display};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Which check of which contract is under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Check {
+    contract: &'static str,
+    name: String,
+}
+
+impl Check {
+    pub(crate) fn new(contract: &'static str, name: impl Into<String>) -> Self {
+        Check { contract, name: name.into() }
+    }
+
+    /// Fails the check.
+    #[track_caller]
+    pub(crate) fn fail(&self, what: impl Display) -> ! {
+        panic!("{}[{}]: {what}", self.contract, self.name)
+    }
+
+    /// Fails the check unless `holds`.
+    #[track_caller]
+    pub(crate) fn ensure(&self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.fail(what());
+        }
+    }
+
+    /// Runs the code under test. Its panic is not repeated here: it has been printed, and may quote anything.
+    #[track_caller]
+    pub(crate) fn unharmed<T>(&self, what: &str, run: impl FnOnce() -> T) -> T {
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(value) => value,
+            Err(_) => self.fail(format!("{what} panics; the panic's own text is further up")),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn equal<T: PartialEq + Debug>(&self, what: &str, seen: &T, wanted: &T) {
+        self.ensure(seen == wanted, || format!("{what} is {seen:?}, not {wanted:?}"));
+    }
+}
