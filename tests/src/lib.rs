@@ -1,1 +1,1 @@
-//! Helpers for whole-system scenarios.
+//! Whole-system scenarios. The tests are in `scenarios/`; the programs they run are in `src/bin/`.

@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("runbell-cli", &["runbell"]),
     ("runbell-testkit", &["runbell-core"]),
     (PLUGIN, &["runbell-core", "runbell-http", "runbell-render"]),
-    ("runbell-tests", &["runbell", "runbell-testkit"]),
+    ("runbell-tests", &["runbell", "runbell-cli", "runbell-testkit"]),
     ("xtask", &[]),
 ];
 

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Runbell rings when your runs finish.
 #[derive(Debug, Parser)]
-#[command(name = "runbell", version, about, disable_help_subcommand = true)]
+#[command(name = "runbell", version, about = "Runbell rings when your runs finish.", disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: 0 done, 1 something was not delivered, 2 usage or configuration.\n\
 `run` ends as its command did.")]
 pub(crate) struct Cli {

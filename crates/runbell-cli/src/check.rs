@@ -57,7 +57,7 @@ fn check_file(path: &Path, builder: &NotifierBuilder) -> Findings {
             }
             check_notifications(&document, "", builder, &mut found);
         }
-        Ok(document) => check_runs(vec![RunSnapshot::new(document).map_err(|error| error.to_string())], builder, &mut found),
+        Ok(_) => check_runs(documents::runs(&text), builder, &mut found),
         // JSON Lines are no document in any format, so they are tried before the fault is told.
         Err(error) => match documents::runs(&text) {
             runs if runs.len() > 1 => check_runs(runs, builder, &mut found),
@@ -70,7 +70,9 @@ fn check_file(path: &Path, builder: &NotifierBuilder) -> Findings {
 /// A list, or a mapping that is no run.
 fn is_notification_file(document: &Value) -> bool {
     match document {
-        Value::List(list) => !list.iter().any(|item| item.get("metadata").is_some()),
+        Value::List(list) => {
+            !list.iter().any(|item| ["metadata", "spec"].iter().any(|part| item.get(part).is_some()))
+        }
         Value::Map(map) => {
             map.contains_key("notifications") && !map.contains_key("metadata") && !map.contains_key("spec")
         }

@@ -49,18 +49,17 @@ impl Links {
         Links { ui_url: (!trimmed.is_empty()).then(|| trimmed.into()) }
     }
 
-    /// The page of a run, in the layout of MLRun's UI; `None` without a UI or without a uid.
+    /// The page of a run, in the layout of MLRun's UI; `None` without a UI.
+    ///
+    /// A workflow step that never became a run has no uid; MLRun writes `None` in its place, and so does this.
     pub fn run(&self, run: &RunSnapshot) -> Option<String> {
         let ui = self.ui_url.as_deref()?;
-        if run.uid().is_empty() {
-            return None;
-        }
         let mut url = format!("{ui}/projects/");
         percent_encode(run.project(), &mut url);
         url.push_str("/jobs/monitor-jobs/");
         percent_encode(run.name(), &mut url);
         url.push('/');
-        percent_encode(run.uid(), &mut url);
+        percent_encode(if run.uid().is_empty() { "None" } else { run.uid() }, &mut url);
         url.push_str("/overview");
         Some(url)
     }

@@ -153,7 +153,12 @@ impl Client {
     }
 
     /// As [`send`](Self::send), with the URL parsed already.
-    pub(crate) async fn send_to(&self, url: Option<&Url>, request: &HttpRequest, cx: &SendContext<'_>) -> Result<Answer> {
+    pub(crate) async fn send_to(
+        &self,
+        url: Option<&Url>,
+        request: &HttpRequest,
+        cx: &SendContext<'_>,
+    ) -> Result<Answer> {
         let mut response = self.begin(request, url, cx).await?;
         let body = excerpt(&mut response).await;
         Ok(answer(response, body, cx))
@@ -190,14 +195,14 @@ impl Client {
         if let Decision::Refused(what) = self.egress.decide_host(&url) {
             return Err(Error::new(ErrorKind::ParamsInvalid, refusal(what)));
         }
-        let method = Method::from_bytes(request.method.as_bytes())
-            .map_err(|_| invalid("the request's method is not valid"))?;
+        let method =
+            Method::from_bytes(request.method.as_bytes()).map_err(|_| invalid("the request's method is not valid"))?;
         let mut out = Request::new(method, url);
         let headers = out.headers_mut();
         for header in &request.headers {
             let faulty = |message| invalid(message).with("header", &header.name);
-            let name = HeaderName::from_bytes(header.name.as_bytes())
-                .map_err(|_| invalid("a header's name is not valid"))?;
+            let name =
+                HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| invalid("a header's name is not valid"))?;
             let value = match &header.value {
                 HeaderValue::Plain(text) => Value::from_bytes(text.as_bytes()),
                 HeaderValue::Secret(text) => Value::from_bytes(text.reveal().as_bytes()).map(|mut value| {

@@ -120,7 +120,10 @@ impl Egress {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let known = match name.as_str() {
             "localhost.localdomain" | "ip6-localhost" | "ip6-loopback" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            "metadata.google.internal" | "metadata.goog" | "metadata" | "instance-data"
+            "metadata.google.internal"
+            | "metadata.goog"
+            | "metadata"
+            | "instance-data"
             | "instance-data.ec2.internal" => IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
             // RFC 6761: everything below `localhost` is this machine.
             name if name == "localhost" || name.ends_with(".localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),

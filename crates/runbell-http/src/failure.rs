@@ -57,7 +57,8 @@ fn connecting(error: &reqwest::Error, circumstances: Circumstances) -> Error {
     }
     let whom = |target: &'static str, proxy: &'static str| if circumstances.proxied { proxy } else { target };
     if error.is_dns() {
-        let message = whom("the target's name cannot be resolved", "the proxy's or the target's name cannot be resolved");
+        let message =
+            whom("the target's name cannot be resolved", "the proxy's or the target's name cannot be resolved");
         return Error::new(ErrorKind::Unreachable, message).retry();
     }
     let io = causes().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind).next();
@@ -83,7 +84,9 @@ fn tls(failure: &TlsError, no_roots: bool) -> String {
             return "the target does not speak TLS on this port; is it http:// rather than https://?".to_owned();
         }
         TlsError::AlertReceived(_) => return "the target broke off the TLS handshake".to_owned(),
-        TlsError::PeerIncompatible(_) => return "the target and Runbell have no TLS version or cipher in common".to_owned(),
+        TlsError::PeerIncompatible(_) => {
+            return "the target and Runbell have no TLS version or cipher in common".to_owned();
+        }
         _ => return "the TLS handshake with the target failed".to_owned(),
     };
     match certificate {
@@ -101,8 +104,9 @@ fn tls(failure: &TlsError, no_roots: bool) -> String {
             "this system has no certificate authorities, so the target's certificate cannot be checked; install \
              the package ca-certificates, or name a file of authorities in {CA_FILE}"
         ),
-        // What webpki says of a certificate that is its own authority.
-        CertificateError::UnknownIssuer | CertificateError::Other(_) => format!(
+        // A bad signature is one by another authority of the same name; webpki calls a certificate that is its own
+        // authority something else.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_) => format!(
             "the target's certificate comes from an authority that is not trusted; name its file in {CA_FILE}, or \
              set `verify_ssl` to false where the kind has it"
         ),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runbell_core::{
-    ATTEMPT_TIMEOUT, BuildContext, Error, ErrorKind, Findings, HeaderValue, HttpRequest, Limits, Message, Pace, Payload,
-    Receipt, Rendered, Result, SendContext, Sender,
+    ATTEMPT_TIMEOUT, BuildContext, Error, ErrorKind, Findings, HeaderValue, HttpRequest, Limits, Message, Pace,
+    Payload, Receipt, Rendered, Result, SendContext, Sender,
 };
 
 use crate::answer::{Answer, classify_status};

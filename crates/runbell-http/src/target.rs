@@ -61,8 +61,12 @@ impl TargetUrl {
 
     /// A request to this URL, with the `Authorization` header that a user name in it asks for.
     pub fn request(&self, method: impl Into<String>, body: impl Into<Bytes>) -> HttpRequest {
-        let mut request =
-            HttpRequest { method: method.into(), url: Secret::new(String::new()), headers: Vec::new(), body: body.into() };
+        let mut request = HttpRequest {
+            method: method.into(),
+            url: Secret::new(String::new()),
+            headers: Vec::new(),
+            body: body.into(),
+        };
         if let Ok(target) = &self.0 {
             request.url = Secret::new(target.text.clone());
             if let Some(authorization) = &target.authorization {
@@ -87,7 +91,9 @@ fn parse(text: &str) -> Result<Target, &'static str> {
     const EXPECTED: &str = "must be an absolute http or https URL, such as https://host/path";
     let mut url = Url::parse(text.trim()).map_err(|error| match error {
         url::ParseError::RelativeUrlWithoutBase if text.trim().is_empty() => "is required and must not be empty",
-        url::ParseError::RelativeUrlWithoutBase => "has no scheme; it must be a URL that starts with https:// or http://",
+        url::ParseError::RelativeUrlWithoutBase => {
+            "has no scheme; it must be a URL that starts with https:// or http://"
+        }
         url::ParseError::EmptyHost => "has no host; it must be a URL such as https://host/path",
         url::ParseError::InvalidPort => "has a port that is no number from 0 to 65535",
         _ => EXPECTED,

@@ -43,7 +43,7 @@ pub struct Body(Node);
 enum Node {
     /// No template inside.
     Plain(Value),
-    Text(Text),
+    Text(Box<Text>),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
 }
@@ -100,7 +100,7 @@ fn compile(template: &Value, path: &mut String) -> Node {
     let length = path.len();
     let node = match template {
         Value::String(source) if ["{{", "{%", "{#"].iter().any(|mark| source.contains(mark)) => {
-            Node::Text(Text { path: path.clone(), source: source.clone(), program: program(source) })
+            Node::Text(Box::new(Text { path: path.clone(), source: source.clone(), program: program(source) }))
         }
         Value::List(items) => Node::List(
             items

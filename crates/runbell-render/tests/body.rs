@@ -1,5 +1,7 @@
 //! `override_body`: what is rendered, what stays, and what the notes say.
 
+#![allow(clippy::expect_used, reason = "a test may stop at a fault")]
+
 use runbell_core::Value;
 use runbell_core::value::read;
 use runbell_render::body::{summaries, summary};

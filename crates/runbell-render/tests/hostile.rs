@@ -1,5 +1,7 @@
 //! Conditions that try to take the process down. How long they take is the bench's business.
 
+#![allow(clippy::expect_used, reason = "a test may stop at a fault")]
+
 #[path = "common/hostile.rs"]
 mod hostile;
 
@@ -26,6 +28,45 @@ fn no_condition_needs_a_large_stack() {
     // Threads of an asynchronous runtime have 2 MiB; half of that has to do.
     let small = std::thread::Builder::new().stack_size(1 << 20).spawn(no_condition_aborts).expect("a thread");
     small.join().expect("no panic");
+}
+
+#[test]
+fn no_body_needs_a_large_stack() {
+    // Bodies have more fuel and longer sources, so what would nest is tried again; loops would only take longer.
+    let run = TemplateValue::new(&Value::Map(Map::new()));
+    let mut sources: Vec<String> = hostile::conditions()
+        .into_iter()
+        .filter(|(name, _)| {
+            ["itself", "each other", "nested", "row of", "recursive loop", "caller"]
+                .iter()
+                .any(|word| name.contains(word))
+        })
+        .map(|(_, source)| source)
+        .collect();
+    for piece in
+        ["{% if 1 %}", "{% if 0 %}{% elif 1 %}", "{% elif 1 %}", "{{ 1 }}", "{% set a = 1 %}", "{% macro m() %}"]
+    {
+        sources.push(format!("{{% if 0 %}}{}", piece.repeat(10_000)));
+    }
+    for piece in ["+1", "|abs", ".a", " and 1", "not ", "-", "(", "[", " if 1 else 1", ",1"] {
+        sources.push(format!("{{{{ 1{} }}}}", piece.repeat(20_000)));
+        sources.push(format!("{{{{ {} 1 }}}}", piece.repeat(20_000)));
+    }
+    let render = move || {
+        let scope = Scope {
+            run: &run,
+            runs: &run,
+            notification: &run,
+            message: "m",
+            severity: "info",
+            state: "error",
+            project: "p",
+        };
+        for source in sources {
+            Body::compile(&Value::from(source)).render(&scope);
+        }
+    };
+    std::thread::Builder::new().stack_size(1 << 20).spawn(render).expect("a thread").join().expect("no panic");
 }
 
 #[test]

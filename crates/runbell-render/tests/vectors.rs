@@ -1,5 +1,7 @@
 //! What MLRun 1.12.1 did, case by case, against what this crate does.
 
+#![allow(clippy::expect_used, reason = "a test may stop at a fault")]
+
 use runbell_core::value::read;
 use runbell_core::{Map, Value};
 use runbell_render::body::summaries;

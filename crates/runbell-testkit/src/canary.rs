@@ -68,11 +68,13 @@ impl Canaries {
         if self.0.is_empty() {
             return None;
         }
+        // Texts may be large and the fields many: each decoding is done once.
         let decoded = [percent_decoded(text), unescaped(text)];
-        let texts = || std::iter::once(text).chain(decoded.iter().flatten().map(String::as_str));
+        let texts: Vec<&str> = std::iter::once(text).chain(decoded.iter().flatten().map(String::as_str)).collect();
+        let lowered: Vec<String> = texts.iter().map(|text| text.to_ascii_lowercase()).collect();
         let found = self.0.iter().find(|canary| {
-            texts().any(|text| canary.forms.iter().any(|form| text.contains(form.as_str())))
-                || texts().any(|text| text.to_ascii_lowercase().contains(&canary.text))
+            texts.iter().any(|text| canary.forms.iter().any(|form| contains(text, form)))
+                || lowered.iter().any(|text| contains(text, &canary.text))
         });
         found.map(|canary| canary.field.as_str())
     }
@@ -84,6 +86,11 @@ impl Canaries {
             check.fail(format!("{what} shows the secret in `{field}`"));
         }
     }
+}
+
+/// Several times faster than [`str::contains`], which shows with texts of a megabyte.
+fn contains(text: &str, part: &str) -> bool {
+    memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some()
 }
 
 fn percent_decoded(text: &str) -> Option<String> {

@@ -1,1 +1,87 @@
-//! Stub.
+#![doc = include_str!("../README.md")]
+
+mod inert;
+mod paint;
+mod table;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use runbell_core::{
+    BuildContext, Error, ErrorKind, Findings, Limits, Message, Output, Payload, Place, Receipt, Rendered, Result,
+    SendContext, Sender, SenderKind,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::inert::inert_lines;
+
+/// The `console` kind.
+#[derive(Debug)]
+pub struct Console;
+
+/// Params of the `console` kind: there are none.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub struct ConsoleParams {
+    // Kept to warn about; the values are not.
+    #[serde(flatten)]
+    #[schemars(skip)]
+    unknown: BTreeMap<String, IgnoredAny>,
+}
+
+/// Prints messages to an [`Output`].
+#[derive(Debug)]
+pub struct ConsoleSender {
+    output: Output,
+}
+
+impl SenderKind for Console {
+    const KIND: &'static str = "console";
+    const PLACE: Place = Place::HereOnly;
+    type Params = ConsoleParams;
+    type Sender = ConsoleSender;
+
+    fn validate(params: &ConsoleParams, _cx: &BuildContext) -> Findings {
+        let mut found = Findings::default();
+        for name in params.unknown.keys() {
+            found.warning(name, "is not known and has no effect; console has no params");
+        }
+        found
+    }
+
+    fn build(_params: ConsoleParams, cx: &BuildContext) -> Result<ConsoleSender> {
+        Ok(ConsoleSender { output: cx.output.clone() })
+    }
+}
+
+runbell_core::register_sender!(Console);
+
+#[async_trait]
+impl Sender for ConsoleSender {
+    fn render(&self, message: &Message) -> Result<Rendered> {
+        let mut body = format!("[{}] {}\n", message.severity, inert_lines(&message.text));
+        let mut notes = Vec::new();
+        if !message.runs.is_empty() {
+            body.push('\n');
+            table::write(&message.runs, self.output.width, &mut body, &mut notes);
+        }
+        Ok(Rendered { payload: Payload::Text { content_type: "text/plain", body }, notes })
+    }
+
+    async fn send(&self, payload: &Payload, cx: &SendContext<'_>) -> Result<Receipt> {
+        let Payload::Text { body, .. } = payload else {
+            return Err(Error::new(ErrorKind::Internal, "console can only print text"));
+        };
+        cx.written();
+        let printed = if self.output.colour { self.output.print(&paint::paint(body)) } else { self.output.print(body) };
+        match printed {
+            Ok(()) => Ok(Receipt { answer: "printed".into() }),
+            Err(error) => Err(Error::new(ErrorKind::Unreachable, "the output cannot be written to").caused_by(error)),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::of("console")
+    }
+}

@@ -1,1 +1,186 @@
-//! Stub.
+#![doc = include_str!("../README.md")]
+
+mod blocks;
+mod escape;
+mod fit;
+mod label;
+
+use runbell_core::{
+    BuildContext, Findings, HeaderValue, HttpRequest, Map, Message, Receipt, Result, SenderKind, Value,
+};
+use runbell_http::{Answer, Http, HttpKind, HttpOptions, TargetUrl, classify_status};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// The environment variable that holds the webhook when the param is absent, as in MLRun.
+pub const WEBHOOK_VARIABLE: &str = "SLACK_WEBHOOK";
+
+/// What Slack answers to a webhook it does not carry out: short codes, safe to quote.
+///
+/// From Slack's "Sending messages using incoming webhooks" and its list of `chat.postMessage` errors.
+const CODES: [&str; 28] = [
+    "action_prohibited",
+    "channel_is_archived",
+    "channel_not_found",
+    "fatal_error",
+    "internal_error",
+    "invalid_attachments",
+    "invalid_blocks",
+    "invalid_blocks_format",
+    "invalid_payload",
+    "invalid_token",
+    "missing_text_or_fallback_or_attachments",
+    "msg_blocks_too_long",
+    "msg_too_long",
+    "no_active_hooks",
+    "no_service",
+    "no_service_id",
+    "no_team",
+    "no_text",
+    "org_login_required",
+    "posting_to_general_channel_denied",
+    "rate_limited",
+    "request_timeout",
+    "rollup_error",
+    "service_unavailable",
+    "team_disabled",
+    "token_revoked",
+    "too_many_attachments",
+    "user_not_found",
+];
+
+/// Parameters of the `slack` kind.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct SlackParams {
+    /// The URL of an incoming webhook. Secret: whoever has it can post. Default where the notification is sent from
+    /// the runner's process: the environment variable SLACK_WEBHOOK.
+    pub webhook: TargetUrl,
+}
+
+/// The `slack` kind.
+#[derive(Debug)]
+pub struct Slack {
+    webhook: TargetUrl,
+}
+
+runbell_core::register_sender!(Slack);
+
+impl SenderKind for Slack {
+    const KIND: &'static str = "slack";
+    type Params = SlackParams;
+    type Sender = Http<Slack>;
+
+    fn complete(params: &mut Map, cx: &BuildContext) {
+        if !params.get("webhook").is_some_and(Value::is_truthy)
+            && let Some(webhook) = cx.env.var(WEBHOOK_VARIABLE).filter(|webhook| !webhook.trim().is_empty())
+        {
+            params.insert("webhook".to_owned(), webhook.into());
+        }
+    }
+
+    fn validate(params: &SlackParams, cx: &BuildContext) -> Findings {
+        let mut found = Findings::default();
+        params.webhook.validate("webhook", cx, &mut found);
+        found
+    }
+
+    fn build(params: SlackParams, cx: &BuildContext) -> Result<Http<Slack>> {
+        let mut found = Findings::default();
+        found.extend_below("params", Self::validate(&params, cx));
+        found.into_result()?;
+        Http::new(Slack { webhook: params.webhook }, cx, HttpOptions::default())
+    }
+}
+
+impl HttpKind for Slack {
+    fn target(&self) -> &TargetUrl {
+        &self.webhook
+    }
+
+    fn request(&self, message: &Message, notes: &mut Vec<String>) -> Result<HttpRequest> {
+        let mut request = self.webhook.request("POST", blocks::payload(message, notes));
+        request.set_header("Content-Type", HeaderValue::Plain("application/json".to_owned()));
+        Ok(request)
+    }
+
+    /// By status; the answer's body is named when it is one of Slack's codes, and only then.
+    fn classify(&self, answer: &Answer) -> Result<Receipt> {
+        classify_status(answer).map_err(|error| {
+            let said = std::str::from_utf8(answer.body()).unwrap_or_default().trim();
+            match CODES.into_iter().find(|code| *code == said) {
+                Some(code) => error.with("answer", code),
+                None => error,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Arc;
+
+    use runbell_core::{ErrorKind, Retry, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn answers_of_slack() {
+        let slack = Slack { webhook: TargetUrl::new("https://hooks.example/x") };
+        for (status, body, kind, said) in [
+            (
+                400,
+                "invalid_payload",
+                ErrorKind::Rejected,
+                "the target refuses the message [status=400 answer=invalid_payload]",
+            ),
+            (
+                403,
+                "invalid_token\n",
+                ErrorKind::Unauthorized,
+                "the target forbids this [status=403 answer=invalid_token]",
+            ),
+            (
+                404,
+                "no_service",
+                ErrorKind::Rejected,
+                "the target does not know this address [status=404 answer=no_service]",
+            ),
+            (404, "token_canary", ErrorKind::Rejected, "the target does not know this address [status=404]"),
+            (
+                410,
+                "channel_is_archived",
+                ErrorKind::Rejected,
+                "the target says that this address is gone for good [status=410 answer=channel_is_archived]",
+            ),
+        ] {
+            let answer = Answer::new(status, &[], body, Timestamp::UNIX_EPOCH);
+            let error = slack.classify(&answer).expect_err("no success");
+            assert_eq!((error.kind(), error.to_string().as_str()), (kind, said));
+            assert_eq!(error.retry_advice(), Retry::Never);
+        }
+        let limited = Answer::new(429, &[("Retry-After", "30")], "rate_limited", Timestamp::UNIX_EPOCH);
+        let wait = slack.classify(&limited).expect_err("no success").retry_advice();
+        assert_eq!(wait, Retry::After(std::time::Duration::from_secs(30)));
+        assert!(slack.classify(&Answer::new(200, &[], "ok", Timestamp::UNIX_EPOCH)).is_ok());
+    }
+
+    #[test]
+    fn the_environment_fills_in_only_what_is_absent() {
+        let env = HashMap::from([(WEBHOOK_VARIABLE.to_owned(), "https://env.example/x".to_owned())]);
+        let cx = BuildContext { env: Arc::new(env), ..BuildContext::here() };
+        for (given, expected) in [
+            (None, "https://env.example/x"),
+            (Some(Value::Null), "https://env.example/x"),
+            (Some(Value::from("")), "https://env.example/x"),
+            (Some(Value::from("https://own.example/y")), "https://own.example/y"),
+        ] {
+            let mut params: Map = given.map(|value| ("webhook".to_owned(), value)).into_iter().collect();
+            Slack::complete(&mut params, &cx);
+            assert_eq!(params.get("webhook").and_then(Value::as_str), Some(expected));
+        }
+        let mut params = Map::new();
+        Slack::complete(&mut params, &BuildContext::server());
+        assert!(params.is_empty());
+    }
+}

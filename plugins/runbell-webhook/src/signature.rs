@@ -88,7 +88,7 @@ mod tests {
             (format!("whsec_{}", STANDARD.encode([0; 65])), "24 to 64 bytes"),
             (format!("{SECRET} whsec_"), "24 to 64 bytes"),
         ] {
-            let found = Signer::new(&secret).err().expect("a fault");
+            let found = Signer::new(&secret).expect_err("a fault");
             assert!(found.contains(fault), "{found}");
         }
     }

@@ -1,4 +1,5 @@
 //! Params and payloads as tables.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -46,7 +47,11 @@ fn every_fault_names_its_field() {
         findings(all)
     };
     for (name, value, expected) in [
-        ("url", json!("dashboard.example"), "url: has no scheme; it must be a URL that starts with https:// or http://"),
+        (
+            "url",
+            json!("dashboard.example"),
+            "url: has no scheme; it must be a URL that starts with https:// or http://",
+        ),
         ("url", json!("ftp://h/"), "url: has a scheme that is not supported; it must start with https:// or http://"),
         ("url", json!("https://h:99999/"), "url: has a port that is no number from 0 to 65535"),
         ("url", json!("   "), "url: is required and must not be empty"),
@@ -161,7 +166,10 @@ async fn each_attempt_is_signed_with_its_own_time() {
     }
     let seen = peer.requests();
     let header = |index: usize, name: &str| seen[index].header(name).expect("set").to_owned();
-    assert_eq!((header(0, "webhook-timestamp"), header(1, "webhook-timestamp")), ("1700000000".into(), "1700000005".into()));
+    assert_eq!(
+        (header(0, "webhook-timestamp"), header(1, "webhook-timestamp")),
+        ("1700000000".into(), "1700000005".into())
+    );
     assert_eq!(header(0, "webhook-id"), header(1, "webhook-id"));
     assert_ne!(header(0, "webhook-signature"), header(1, "webhook-signature"));
 }

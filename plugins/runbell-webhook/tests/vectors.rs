@@ -2,6 +2,7 @@
 //!
 //! Bodies are compared as JSON with integers and floats apart, whatever the order of keys. Only cases of mode `direct`
 //! without alerts belong here; whole pushes are the runtime's.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use runbell_core::value::read;
 use runbell_core::{

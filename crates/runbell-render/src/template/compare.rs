@@ -132,7 +132,7 @@ fn equal_maps(state: &State, a: &Value, b: &Value, depth: usize) -> Result<bool,
         return Ok(false);
     }
     for key in a.try_iter()? {
-        state.consume_fuel(1)?;
+        state.consume_fuel(2)?;
         let (Ok(x), Ok(y)) = (a.get_item(&key), b.get_item(&key)) else { return Ok(false) };
         if y.is_undefined() || !equal(state, &x, &y, depth + 1)? {
             return Ok(false);

@@ -9,8 +9,8 @@ use super::json::{Style, to_json};
 use super::rewrite::Dialect;
 use super::{compare::Number, filters, methods, operators, print, tests};
 
-/// What one condition may use up: about 2 ms of work, or 3 MB of texts.
-const CONDITION_FUEL: u64 = 50_000;
+/// What one condition may use up: 40,000 steps of the engine, or 2.5 MB of texts; at most about 10 ms.
+const CONDITION_FUEL: u64 = 40_000;
 
 /// What one text of a body may use up: a hundred times a condition's.
 const BODY_FUEL: u64 = 100 * CONDITION_FUEL;

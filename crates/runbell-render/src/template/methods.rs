@@ -48,6 +48,8 @@ pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args:
 
 /// Methods of Python's `str` that the engine's own set lacks; `None` for all others.
 fn more_text_methods(state: &State, text: &str, method: &str, args: &[Value]) -> Result<Option<Value>, Error> {
+    // Looking at every character costs more than the copying that the engine charges for.
+    state.consume_fuel(text.len() as u64 / 64)?;
     let argument = |at: usize| args.get(at).and_then(Value::as_str);
     Ok(Some(match (method, args.len()) {
         ("swapcase", 0) => {

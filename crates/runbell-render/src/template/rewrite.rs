@@ -94,15 +94,19 @@ pub(crate) fn rewrite<'s>(source: &'s str, dialect: &Dialect) -> Result<Rewritte
 /// How deeply blocks may nest. The engine reads them by recursion; Python allows twenty loops in each other.
 const MAX_BLOCKS: usize = 40;
 
+/// How many `elif` a template may have: the engine nests each in the one before.
+const MAX_ELIFS: usize = 100;
+
 /// The blocks that are open.
 #[derive(Default)]
 struct Blocks {
     open: usize,
     ifs: usize,
+    elifs: usize,
 }
 
 impl Blocks {
-    /// Takes note of a statement; `None` when it opens one block too many.
+    /// Takes note of a statement; `None` when it is one block or `elif` too many.
     fn enter(&mut self, word: &str, assigns: bool) -> Option<()> {
         match word {
             "set" if assigns => {}
@@ -113,9 +117,10 @@ impl Blocks {
         match word {
             "if" => self.ifs += 1,
             "endif" => self.ifs = self.ifs.saturating_sub(1),
+            "elif" => self.elifs += 1,
             _ => {}
         }
-        (self.open <= MAX_BLOCKS).then_some(())
+        (self.open <= MAX_BLOCKS && self.elifs <= MAX_ELIFS).then_some(())
     }
 }
 

@@ -110,6 +110,9 @@ pub(crate) fn conditions() -> Vec<(String, String)> {
         let depth = 4090 / (open.len() + close.len());
         table.push((format!("nested {open}"), format!("{}x{}", open.repeat(depth), close.repeat(depth))));
     }
+    let elifs = |count: usize| format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(count));
+    table.push(("row of elif".into(), elifs(330)));
+    table.push(("row of elif, as many as are taken".into(), elifs(100)));
     let r = "run.status.results";
     for (name, source) in [
         ("list * number", "{{ [0] * 99999999999 }}"),

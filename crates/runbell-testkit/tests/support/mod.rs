@@ -1,9 +1,9 @@
 //! Senders to try the contracts on.
 
-mod answer;
 mod pager;
+mod wire;
 
 #[allow(unused_imports, reason = "not every test binary wraps it")]
-pub(crate) use answer::classify;
+pub(crate) use pager::{Pager, PagerParams, PagerSender, broken};
 #[allow(unused_imports, reason = "not every test binary wraps it")]
-pub(crate) use pager::{Pager, PagerParams, PagerSender, broken, request_bytes};
+pub(crate) use wire::{classify, request_bytes};

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::answer::classify;
+use super::wire::{classify, request_bytes, split};
 
 /// Params of the pager.
 #[derive(Debug, Clone, Deserialize, schemars::JsonSchema)]
@@ -43,12 +43,6 @@ impl SenderKind for Pager {
         let valid = split(params.url.reveal()).is_some();
         valid.then_some(PagerSender(params)).ok_or_else(|| Error::new(ErrorKind::ParamsInvalid, "url: must be http"))
     }
-}
-
-/// Address and path of a URL.
-fn split(url: &str) -> Option<(&str, &str)> {
-    let rest = url.strip_prefix("http://").filter(|rest| rest.bytes().all(|byte| byte.is_ascii_graphic()))?;
-    Some(rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash)))
 }
 
 #[async_trait]
@@ -86,21 +80,6 @@ impl Sender for PagerSender {
     fn limits(&self) -> Limits {
         Limits::of(split(self.0.url.reveal()).map_or("", |(address, _)| address))
     }
-}
-
-pub(crate) fn request_bytes(request: &HttpRequest) -> Vec<u8> {
-    let (address, path) = split(request.url.reveal()).unwrap_or_default();
-    let mut head = format!("{} {path} HTTP/1.1\r\nhost: {address}\r\n", request.method);
-    for header in &request.headers {
-        let value = match &header.value {
-            HeaderValue::Plain(value) => value,
-            HeaderValue::Secret(value) => value.reveal(),
-            HeaderValue::PerAttempt => continue,
-        };
-        head.push_str(&format!("{}: {value}\r\n", header.name));
-    }
-    head.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", request.body.len()));
-    [head.as_bytes(), &request.body].concat()
 }
 
 pub(crate) fn broken(what: &'static str) -> Error {

@@ -105,10 +105,7 @@ impl<const D: u32> WrongSender<D> {
         let again = |kind, message: String| Error::new(kind, message);
         let token = self.right.0.token.as_ref().map(|token| token.reveal().clone()).unwrap_or_default();
         match (D, error.retry_advice()) {
-            (WAITS_IN_MILLISECONDS, Retry::After(wait)) => {
-                let millis = u64::try_from(wait.as_secs()).map_or(Duration::MAX, Duration::from_millis);
-                error.retry_after(millis)
-            }
+            (WAITS_IN_MILLISECONDS, Retry::After(wait)) => error.retry_after(Duration::from_millis(wait.as_secs())),
             (IGNORES_DATES, Retry::After(wait)) if wait > Duration::from_secs(30) => error.retry(),
             (URL_IN_ERROR, _) => error.with("url", self.url()),
             (URL_IN_CAUSE, _) => error.caused_by(std::io::Error::other(self.url().to_owned())),

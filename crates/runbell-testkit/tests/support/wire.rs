@@ -1,8 +1,30 @@
-//! What the hand-written sender makes of an answer.
+//! What the hand-written sender writes, and what it makes of an answer.
 
 use std::time::Duration;
 
-use runbell_core::{Error, ErrorKind, Receipt, Result, Timestamp};
+use runbell_core::{Error, ErrorKind, HeaderValue, HttpRequest, Receipt, Result, Timestamp};
+
+/// Address and path of a URL.
+pub(crate) fn split(url: &str) -> Option<(&str, &str)> {
+    let rest = url.strip_prefix("http://").filter(|rest| rest.bytes().all(|byte| byte.is_ascii_graphic()))?;
+    Some(rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash)))
+}
+
+/// A request as it goes over the wire.
+pub(crate) fn request_bytes(request: &HttpRequest) -> Vec<u8> {
+    let (address, path) = split(request.url.reveal()).unwrap_or_default();
+    let mut head = format!("{} {path} HTTP/1.1\r\nhost: {address}\r\n", request.method);
+    for header in &request.headers {
+        let value = match &header.value {
+            HeaderValue::Plain(value) => value,
+            HeaderValue::Secret(value) => value.reveal(),
+            HeaderValue::PerAttempt => continue,
+        };
+        head.push_str(&format!("{}: {value}\r\n", header.name));
+    }
+    head.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", request.body.len()));
+    [head.as_bytes(), &request.body].concat()
+}
 
 /// Success or failure by status; Retry-After counts from `now`.
 pub(crate) fn classify(head: &str, now: Timestamp) -> Result<Receipt> {

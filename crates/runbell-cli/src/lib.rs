@@ -1,0 +1,83 @@
+//! The `runbell` command, as a library so that tests can build it into a program of their own.
+//!
+//! **Invariant:** what a command under `runbell run` sees of its surroundings is what it would see without: its
+//! standard streams, its signals, its exit code.
+
+mod args;
+mod check;
+mod config;
+mod documents;
+mod kinds;
+mod output;
+mod push;
+mod run;
+mod spec;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use runbell::{BuildContext, NotifierBuilder, Output};
+
+use crate::args::{Cli, Verb};
+
+/// Everything was done.
+const DONE: u8 = 0;
+/// Something was not delivered.
+const NOT_DELIVERED: u8 = 1;
+/// Usage or configuration is at fault.
+const USAGE: u8 = 2;
+
+/// The whole program: reads the command line, carries it out, returns its exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log();
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(carry_out(cli.verb));
+            // A task that waits for standard error of a stranger must not hold the end.
+            runtime.shutdown_background();
+            outcome
+        });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            output::complain(&format!("{error:#}"));
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
+    match verb {
+        Verb::Run(args) => run::run(args).await,
+        Verb::Push(args) => push::push(args).await,
+        Verb::Explain(args) => push::explain(&args),
+        Verb::Preview(args) => push::preview(&args),
+        Verb::Check(args) => check::check(&args),
+        Verb::Kinds(format) => kinds::kinds(format),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "runbell", &mut script);
+            output::print(&String::from_utf8_lossy(&script))?;
+            Ok(DONE)
+        }
+    }
+}
+
+/// Logs to standard error when `RUNBELL_LOG` asks for it: `debug`, `runbell_http=trace`, …
+fn log() {
+    let Ok(directives) = std::env::var("RUNBELL_LOG") else { return };
+    let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(directives);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(output::colour()).init();
+}
+
+/// A notifier builder with the surroundings of a command line: text for people goes to standard error.
+fn notifier() -> anyhow::Result<NotifierBuilder> {
+    let output = Output::stderr().with_colour(output::colour()).with_width(output::width());
+    let cx = BuildContext { output, ..BuildContext::here() };
+    let ui_url = std::env::var("RUNBELL_UI_URL").unwrap_or_default();
+    Ok(runbell::notifier()?.context(cx).ui_url(&ui_url))
+}

@@ -1,0 +1,85 @@
+//! Bad input: one message that names the field, what is wrong and what would be right; nothing is run.
+
+use crate::tools::{Folder, runbell, say, say_with};
+
+#[test]
+fn faults_of_the_configuration_stop_everything_before_it_starts() {
+    let folder = Folder::new();
+    let file = |name: &str, text: &str| folder.file(name, text);
+    let big = format!("[{{\"kind\": \"webhook\", \"name\": \"n\", \"secret_params\": {{\"url\": \"http://h/{}\"}}}}]", "a".repeat(930_000));
+    let cases: Vec<(Vec<String>, Vec<&str>)> = vec![
+        (spec("pager"), vec!["`pager` is not linked", "linked: console, slack, webhook"]),
+        (spec("mail"), vec!["enable the feature `mail`"]),
+        (spec("webhok:url=http://h/"), vec!["did you mean `webhook`?"]),
+        (spec("webhook"), vec!["params.url: is required"]),
+        (spec("webhook:url=h"), vec!["secret_params.url", "http"]),
+        (spec("webhook:url=http://h/,timeout_secs=soon"), vec!["params.timeout_secs: must be an integer, not a text"]),
+        (spec("webhook:url=http://h/,timeout_secs=100"), vec!["params.timeout_secs", "60"]),
+        (spec("webhook:url=http://h/,method=BREW"), vec!["params.method", "POST"]),
+        (spec("console:when=complete"), vec!["when[0]: `complete` is not one of", "did you mean `completed`?"]),
+        (spec("console:severity=loud"), vec!["severity: `loud` is not one of info, debug, verbose, warning, error"]),
+        (conf(file("a.yaml", "- kind: console\n  name: [\n")), vec!["a.yaml: is not valid YAML: line "]),
+        (conf(file("a.toml", "[[notifications]]\nkind = \n")), vec!["a.toml: is not valid TOML: line 2"]),
+        (conf(file("a.json", "[{\"kind\": }]")), vec!["a.json: is not valid JSON: line 1, column 11"]),
+        (conf(file("b.json", "{\"kind\": \"console\"}")), vec!["must be a list of notifications"]),
+        (conf(file("c.json", "[{\"name\": \"n\"}, {\"kind\": \"console\", \"name\": \"n\"}]")), vec!["[1].name", "names must be unique"]),
+        (conf(file("d.json", "[{\"secret_params\": {\"secret\": \"S\", \"webhook\": \"x\"}}]")), vec!["secret_params", "must stand alone"]),
+        (conf(file("e.json", &big)), vec!["secret_params", "921600"]),
+        (conf(file("f.json", "[{\"kind\": \"console\", \"name\": \"${RUNBELL_TEST_UNSET}\"}]")), vec!["[0].name", "RUNBELL_TEST_UNSET"]),
+        (conf("/nonexistent.yaml".to_owned()), vec!["/nonexistent.yaml: cannot be read"]),
+        (vec!["--label".to_owned(), "team".to_owned()], vec!["--label", "name=value"]),
+    ];
+    for (args, parts) in cases {
+        let mut command = runbell(&["run"]);
+        let said = say(command.args(&args).args(["--", "sh", "-c", "echo ran"]));
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{args:?}: {}", said.err);
+        for part in parts {
+            assert!(said.err.contains(part), "{args:?}: {part:?} is not in {}", said.err);
+        }
+        assert!(!said.err.contains("panicked"), "{}", said.err);
+    }
+}
+
+fn spec(spec: &str) -> Vec<String> {
+    vec!["--notify".to_owned(), spec.to_owned()]
+}
+
+fn conf(path: String) -> Vec<String> {
+    vec!["-c".to_owned(), path]
+}
+
+#[test]
+fn an_unknown_param_is_a_warning_with_the_nearest_name() {
+    let said = say(&mut runbell(&["run", "--notify", "console:colour=red,name=c", "--", "true"]));
+    assert_eq!(said.code, Some(0));
+    assert!(said.err.contains("warning: notification `c`: params.colour: is not known and has no effect"), "{}", said.err);
+}
+
+#[test]
+fn usage_faults_end_with_two() {
+    for args in [vec![], vec!["run"], vec!["run", "--"], vec!["fly"], vec!["run", "--tail", "0", "--", "true"], vec!["push", "--json", "--table"]] {
+        let said = say(&mut runbell(&args));
+        assert_eq!(said.code, Some(2), "{args:?}: {}", said.err);
+        assert!(!said.err.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn documents_that_are_none() {
+    for (input, part) in [
+        ("{\"metadata\": ", "line 1, column 14"),
+        ("{\n\"a\": 1\n}", "metadata: is missing"),
+        ("5", "an integer"),
+        ("[{\"spec\": {}}]", "[0]: metadata: is missing"),
+        (&"[".repeat(100_000), "nested too deeply"),
+    ] {
+        for verb in ["push", "explain", "preview", "check"] {
+            let said = say_with(&mut runbell(&[verb, "--json"]), input);
+            assert_eq!(said.code, Some(2), "{verb}: {}", said.err);
+            assert!(said.out.contains(part) || said.err.contains(part), "{verb}: {part} not in {} {}", said.out, said.err);
+            assert!(!said.err.contains("panicked"), "{}", said.err);
+        }
+    }
+    let said = say_with(&mut runbell(&["push", "/nonexistent.json"]), "");
+    assert!(said.code == Some(2) && said.err.contains("/nonexistent.json: cannot be read"), "{}", said.err);
+}

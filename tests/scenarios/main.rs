@@ -1,0 +1,10 @@
+//! The product as its users meet it: the command, its streams, its signals, its targets.
+
+mod bad_input;
+mod canary;
+mod command;
+mod mlrun;
+mod notifications;
+mod terminal;
+mod tools;
+mod verbs;

@@ -1,0 +1,20 @@
+//! A command that tells every signal it gets on standard output, and goes on until SIGUSR1; then it exits with 0.
+#![allow(clippy::print_stdout, reason = "telling is what it is for")]
+
+use std::io::Write as _;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
+
+fn main() -> std::io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1])?;
+    println!("ready {}", std::process::id());
+    std::io::stdout().flush()?;
+    for signal in &mut signals {
+        println!("got {}", signal_hook::low_level::signal_name(signal).unwrap_or("?"));
+        std::io::stdout().flush()?;
+        if signal == SIGUSR1 {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
