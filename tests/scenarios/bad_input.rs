@@ -6,7 +6,10 @@ use crate::tools::{Folder, runbell, say, say_with};
 fn faults_of_the_configuration_stop_everything_before_it_starts() {
     let folder = Folder::new();
     let file = |name: &str, text: &str| folder.file(name, text);
-    let big = format!("[{{\"kind\": \"webhook\", \"name\": \"n\", \"secret_params\": {{\"url\": \"http://h/{}\"}}}}]", "a".repeat(930_000));
+    let big = format!(
+        "[{{\"kind\": \"webhook\", \"name\": \"n\", \"secret_params\": {{\"url\": \"http://h/{}\"}}}}]",
+        "a".repeat(930_000)
+    );
     let cases: Vec<(Vec<String>, Vec<&str>)> = vec![
         (spec("pager"), vec!["`pager` is not linked", "linked: console, slack, webhook"]),
         (spec("mail"), vec!["enable the feature `mail`"]),
@@ -22,10 +25,19 @@ fn faults_of_the_configuration_stop_everything_before_it_starts() {
         (conf(file("a.toml", "[[notifications]]\nkind = \n")), vec!["a.toml: is not valid TOML: line 2"]),
         (conf(file("a.json", "[{\"kind\": }]")), vec!["a.json: is not valid JSON: line 1, column 11"]),
         (conf(file("b.json", "{\"kind\": \"console\"}")), vec!["must be a list of notifications"]),
-        (conf(file("c.json", "[{\"name\": \"n\"}, {\"kind\": \"console\", \"name\": \"n\"}]")), vec!["[1].name", "names must be unique"]),
-        (conf(file("d.json", "[{\"secret_params\": {\"secret\": \"S\", \"webhook\": \"x\"}}]")), vec!["secret_params", "must stand alone"]),
+        (
+            conf(file("c.json", "[{\"name\": \"n\"}, {\"kind\": \"console\", \"name\": \"n\"}]")),
+            vec!["[1].name", "names must be unique"],
+        ),
+        (
+            conf(file("d.json", "[{\"secret_params\": {\"secret\": \"S\", \"webhook\": \"x\"}}]")),
+            vec!["secret_params", "must stand alone"],
+        ),
         (conf(file("e.json", &big)), vec!["secret_params", "921600"]),
-        (conf(file("f.json", "[{\"kind\": \"console\", \"name\": \"${RUNBELL_TEST_UNSET}\"}]")), vec!["[0].name", "RUNBELL_TEST_UNSET"]),
+        (
+            conf(file("f.json", "[{\"kind\": \"console\", \"name\": \"${RUNBELL_TEST_UNSET}\"}]")),
+            vec!["[0].name", "RUNBELL_TEST_UNSET"],
+        ),
         (conf("/nonexistent.yaml".to_owned()), vec!["/nonexistent.yaml: cannot be read"]),
         (vec!["--label".to_owned(), "team".to_owned()], vec!["--label", "name=value"]),
     ];
@@ -52,12 +64,23 @@ fn conf(path: String) -> Vec<String> {
 fn an_unknown_param_is_a_warning_with_the_nearest_name() {
     let said = say(&mut runbell(&["run", "--notify", "console:colour=red,name=c", "--", "true"]));
     assert_eq!(said.code, Some(0));
-    assert!(said.err.contains("warning: notification `c`: params.colour: is not known and has no effect"), "{}", said.err);
+    assert!(
+        said.err.contains("warning: notification `c`: params.colour: is not known and has no effect"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]
 fn usage_faults_end_with_two() {
-    for args in [vec![], vec!["run"], vec!["run", "--"], vec!["fly"], vec!["run", "--tail", "0", "--", "true"], vec!["push", "--json", "--table"]] {
+    for args in [
+        vec![],
+        vec!["run"],
+        vec!["run", "--"],
+        vec!["fly"],
+        vec!["run", "--tail", "0", "--", "true"],
+        vec!["push", "--json", "--table"],
+    ] {
         let said = say(&mut runbell(&args));
         assert_eq!(said.code, Some(2), "{args:?}: {}", said.err);
         assert!(!said.err.is_empty(), "{args:?}");
@@ -76,7 +99,12 @@ fn documents_that_are_none() {
         for verb in ["push", "explain", "preview", "check"] {
             let said = say_with(&mut runbell(&[verb, "--json"]), input);
             assert_eq!(said.code, Some(2), "{verb}: {}", said.err);
-            assert!(said.out.contains(part) || said.err.contains(part), "{verb}: {part} not in {} {}", said.out, said.err);
+            assert!(
+                said.out.contains(part) || said.err.contains(part),
+                "{verb}: {part} not in {} {}",
+                said.out,
+                said.err
+            );
             assert!(!said.err.contains("panicked"), "{}", said.err);
         }
     }

@@ -11,7 +11,8 @@ use crate::tools::{Folder, SIGNAL_TELLER, runbell, say, say_with};
 
 #[test]
 fn streams_pass_through_untouched() {
-    let said = say_with(&mut runbell(&["run", "--", "sh", "-c", "cat | tr a-z A-Z; echo to-stderr >&2"]), "hello\nworld");
+    let said =
+        say_with(&mut runbell(&["run", "--", "sh", "-c", "cat | tr a-z A-Z; echo to-stderr >&2"]), "hello\nworld");
     assert_eq!((said.code, said.out.as_str()), (Some(0), "HELLO\nWORLD"));
     assert!(said.err.starts_with("to-stderr\n"), "{}", said.err);
     assert!(said.err.contains("[info] Run completed in project default"), "{}", said.err);
@@ -57,7 +58,8 @@ fn a_command_that_cannot_be_started_is_told_as_failed() {
 #[test]
 fn the_run_says_who_where_and_when_and_not_with_what() {
     let folder = Folder::new();
-    let config = folder.file("n.json", r#"[{"kind": "webhook", "name": "w", "params": {"url": "http://127.0.0.1:1/"}}]"#);
+    let config =
+        folder.file("n.json", r#"[{"kind": "webhook", "name": "w", "params": {"url": "http://127.0.0.1:1/"}}]"#);
     let log = folder.path("run.json");
     // The default body holds the whole run; a results file shows that the command saw its environment.
     let script = "echo '{\"loss\": 0.5, \"big\": 123456789012345678901234567890}' > \"$RUNBELL_RESULTS\"";
@@ -65,15 +67,32 @@ fn the_run_says_who_where_and_when_and_not_with_what() {
     std::fs::write(&config, std::fs::read_to_string(&config).expect("read").replace("127.0.0.1:1", &peer.address))
         .expect("written");
     let said = say(&mut runbell(&[
-        "run", "-c", &config, "--project", "p", "--name", "n", "--label", "team=a=b", "--", "sh", "-c", script, "CANARY",
+        "run",
+        "-c",
+        &config,
+        "--project",
+        "p",
+        "--name",
+        "n",
+        "--label",
+        "team=a=b",
+        "--",
+        "sh",
+        "-c",
+        script,
+        "CANARY",
     ]));
     assert_eq!(said.code, Some(0), "{}", said.err);
     let request = peer.request();
     assert!(request.contains("123456789012345678901234567890"), "{request}");
-    let body: serde_json::Value = serde_json::from_str(request.split("\r\n\r\n").nth(1).expect("a body")).expect("json");
+    let body: serde_json::Value =
+        serde_json::from_str(request.split("\r\n\r\n").nth(1).expect("a body")).expect("json");
     let run = &body["runs"][0];
     assert_eq!((&run["metadata"]["name"], &run["metadata"]["project"]), (&"n".into(), &"p".into()));
-    assert_eq!((&run["metadata"]["labels"]["team"], &run["metadata"]["labels"]["owner"]), (&"a=b".into(), &"tester".into()));
+    assert_eq!(
+        (&run["metadata"]["labels"]["team"], &run["metadata"]["labels"]["owner"]),
+        (&"a=b".into(), &"tester".into())
+    );
     let uid = run["metadata"]["uid"].as_str().expect("a uid");
     assert!(uid.len() == 32 && uid.bytes().all(|byte| byte.is_ascii_hexdigit()), "{uid}");
     assert!(run["metadata"]["labels"]["host"].as_str().is_some_and(|host| !host.is_empty()));
@@ -224,7 +243,10 @@ fn a_command_killed_by_somebody_else_failed() {
 #[test]
 fn nohup_stays_nohup() {
     // `trap '' HUP` is what nohup does: the command inherits that SIGHUP is ignored.
-    let script = format!("trap '' HUP; exec {} run -- sh -c 'kill -HUP $$; echo alive'", env!("CARGO_BIN_EXE_runbell-under-test"));
+    let script = format!(
+        "trap '' HUP; exec {} run -- sh -c 'kill -HUP $$; echo alive'",
+        env!("CARGO_BIN_EXE_runbell-under-test")
+    );
     let said = std::process::Command::new("sh").args(["-c", &script]).output().expect("it starts");
     assert_eq!(String::from_utf8_lossy(&said.stdout), "alive\n");
     assert_eq!(said.status.code(), Some(0));
@@ -232,7 +254,8 @@ fn nohup_stays_nohup() {
 
 #[test]
 fn the_command_stays_in_the_group_of_its_caller() {
-    let mut command = runbell(&["run", "--", "sh", "-c", "ps -o pgid= -p $$ 2>/dev/null || cut -d' ' -f5 /proc/$$/stat"]);
+    let mut command =
+        runbell(&["run", "--", "sh", "-c", "ps -o pgid= -p $$ 2>/dev/null || cut -d' ' -f5 /proc/$$/stat"]);
     let child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
     let pid = child.id();
     let said = child.wait_with_output().expect("it ends");

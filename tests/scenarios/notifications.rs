@@ -24,16 +24,19 @@ async fn slack_and_webhook_at_once_with_a_start() {
          params = { override_body = { text = \"{{ run.metadata.name }} {{ state }}\", runs = \"{{ runs }}\" } }\n",
     );
     let spec = format!("webhook:url=@{url},method=PUT,name=spec,message=by hand");
-    let said = run(&["-c", &config, "--notify", &spec, "--name", "job", "--", "true"], &[("HOOK", &peer.url("/slack"))]).await;
+    let said =
+        run(&["-c", &config, "--notify", &spec, "--name", "job", "--", "true"], &[("HOOK", &peer.url("/slack"))]).await;
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
     let requests = peer.requests();
     let mut paths: Vec<_> = requests.iter().map(|request| format!("{} {}", request.method, request.path)).collect();
     paths.sort();
     assert_eq!(paths, ["POST /from-file", "POST /slack", "POST /slack", "PUT /from-file"]);
-    let slack: Vec<Value> = requests.iter().filter(|request| request.path == "/slack").map(|request| request.json()).collect();
+    let slack: Vec<Value> =
+        requests.iter().filter(|request| request.path == "/slack").map(|request| request.json()).collect();
     assert_eq!(slack[0]["blocks"][0]["text"]["text"], "[info] Run started in project default");
     assert_eq!(slack[1]["blocks"][0]["text"]["text"], "[info] Run completed in project default");
-    let body = requests.iter().find(|request| request.method == "POST" && request.path == "/from-file").expect("sent").json();
+    let body =
+        requests.iter().find(|request| request.method == "POST" && request.path == "/from-file").expect("sent").json();
     assert_eq!(body["text"], "job completed");
     let keys: Vec<_> = requests.iter().filter_map(|request| request.header("webhook-id")).collect();
     assert!(keys.len() == 2 && keys[0] != keys[1] && keys[0].starts_with("rb_"), "{keys:?}");

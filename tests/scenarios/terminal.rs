@@ -79,7 +79,12 @@ fn control_c_reaches_the_command_once() {
     terminal.until("got SIGINT");
     // SIGUSR1 takes the way a second SIGINT would have taken: through runbell, which forwards in order.
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let parent: i32 = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).and_then(|pid| pid.parse().ok()).expect("a parent");
+    let parent: i32 = stat
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.split(' ').nth(1))
+        .and_then(|pid| pid.parse().ok())
+        .expect("a parent");
     let parent = rustix::process::Pid::from_raw(parent).expect("a pid");
     rustix::process::kill_process(parent, rustix::process::Signal::USR1).expect("it runs");
     terminal.until("got SIGUSR1");

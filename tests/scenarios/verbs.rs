@@ -52,13 +52,21 @@ async fn push_tells_one_line_for_each_run_and_notification() {
 async fn push_takes_notifications_from_a_file_too_and_survives_bad_lines() {
     let peer = FakeHttp::start().await;
     let folder = Folder::new();
-    let config = folder.file("n.yaml", &format!("- kind: webhook\n  name: file\n  params: {{ url: '{}' }}\n", peer.url("/file")));
+    let config = folder
+        .file("n.yaml", &format!("- kind: webhook\n  name: file\n  params: {{ url: '{}' }}\n", peer.url("/file")));
     let input = format!("{}\nnot json\n{}\n", run("u1", "completed", json!([])), run("u2", "completed", json!([])));
     let said = beside(move || say_with(&mut runbell(&["push", "-c", &config, "-"]), &input)).await;
     assert_eq!(said.code, Some(2), "{}", said.err);
     let lines = said.json();
-    assert_eq!(lines.iter().map(|line| line["status"].as_str().unwrap_or_default()).collect::<Vec<_>>(), ["sent", "error", "sent"]);
-    assert!(lines[1]["reason"].as_str().is_some_and(|reason| reason.starts_with("run_invalid: line 2, column 1")), "{}", said.out);
+    assert_eq!(
+        lines.iter().map(|line| line["status"].as_str().unwrap_or_default()).collect::<Vec<_>>(),
+        ["sent", "error", "sent"]
+    );
+    assert!(
+        lines[1]["reason"].as_str().is_some_and(|reason| reason.starts_with("run_invalid: line 2, column 1")),
+        "{}",
+        said.out
+    );
     assert_eq!(peer.requests().len(), 2);
 }
 
@@ -93,9 +101,10 @@ fn explain_says_why() {
         ]
     );
     assert!(said.json()[3]["detail"].as_str().is_some_and(|detail| detail.starts_with("error")), "{}", said.out);
-    assert_eq!(said.json()[0].as_object().map(|line| line.keys().cloned().collect::<Vec<_>>()), Some(
-        ["uid", "notification", "verdict", "reason", "detail"].map(str::to_owned).to_vec()
-    ));
+    assert_eq!(
+        said.json()[0].as_object().map(|line| line.keys().cloned().collect::<Vec<_>>()),
+        Some(["uid", "notification", "verdict", "reason", "detail"].map(str::to_owned).to_vec())
+    );
 }
 
 #[test]
@@ -122,7 +131,10 @@ fn tables_are_for_people_and_carry_no_escapes_of_the_data() {
         let said = say_with(&mut runbell(&[verb, "--table"]), &document.to_string());
         assert_eq!(said.code, Some(0), "{verb}: {}", said.err);
         for text in [&said.out, &said.err] {
-            assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}') && !text.contains('\u{7}'), "{verb}: {text:?}");
+            assert!(
+                !text.contains('\u{1b}') && !text.contains('\u{202e}') && !text.contains('\u{7}'),
+                "{verb}: {text:?}"
+            );
         }
         assert!(said.out.contains("evil"), "{verb}: {}", said.out);
     }
@@ -144,7 +156,9 @@ fn check_tells_every_fault_and_warning_with_its_field() {
     let shown: Vec<(String, String)> = said
         .json()
         .iter()
-        .map(|line| (line["level"].as_str().expect("a level").to_owned(), line["path"].as_str().expect("a path").to_owned()))
+        .map(|line| {
+            (line["level"].as_str().expect("a level").to_owned(), line["path"].as_str().expect("a path").to_owned())
+        })
         .collect();
     for (level, path) in [
         ("fault", "notifications[3].secret_params.webhook"),
@@ -163,13 +177,18 @@ fn check_tells_every_fault_and_warning_with_its_field() {
 
 #[test]
 fn check_reads_run_documents() {
-    let document = run("u1", "exploded", json!([{ "kind": "slack", "name": "s", "params": { "webhook": "http://h/" } }]));
+    let document =
+        run("u1", "exploded", json!([{ "kind": "slack", "name": "s", "params": { "webhook": "http://h/" } }]));
     let said = say_with(&mut runbell(&["check"]), &document.to_string());
     assert_eq!(said.code, Some(0), "{}", said.err);
-    let paths: Vec<String> = said.json().iter().map(|line| line["path"].as_str().unwrap_or_default().to_owned()).collect();
+    let paths: Vec<String> =
+        said.json().iter().map(|line| line["path"].as_str().unwrap_or_default().to_owned()).collect();
     assert_eq!(paths, ["status.state", "spec.notifications[0].params.webhook"]);
     let said = say_with(&mut runbell(&["check"]), "{\"metadata\": 5, \"spec\": {}}");
-    assert_eq!((said.code, said.json()[0]["message"].as_str()), (Some(2), Some("metadata: must be an object, not an integer")));
+    assert_eq!(
+        (said.code, said.json()[0]["message"].as_str()),
+        (Some(2), Some("metadata: must be an object, not an integer"))
+    );
 }
 
 #[test]

@@ -55,7 +55,8 @@ fn params(kind: &Value) -> impl Iterator<Item = Param<'_>> {
 }
 
 fn holds_secret(schema: &Value) -> bool {
-    schema["x-secret"] == true || ["additionalProperties", "items"].into_iter().any(|part| schema.get(part).is_some_and(holds_secret))
+    schema["x-secret"] == true
+        || ["additionalProperties", "items"].into_iter().any(|part| schema.get(part).is_some_and(holds_secret))
 }
 
 fn params_table(kind: &Value) -> Result<String> {
@@ -69,7 +70,8 @@ fn params_table(kind: &Value) -> Result<String> {
             (default, false) => format!("`{default}`"),
         };
         let secret = if param.secret { " 🔒" } else { "" };
-        let meaning = text(param.schema, "description").split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
+        let meaning =
+            text(param.schema, "description").split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
         writeln!(table, "| `{}`{secret} | {} | {default} | {meaning} |", param.name, type_of(param.schema))?;
     }
     Ok(if any { table } else { "It takes no params.\n".to_owned() })

@@ -14,8 +14,18 @@ const LINES: usize = 800;
 
 /// What may stand at the top level, beside dot-files.
 const TOP: &[&str] = &[
-    "CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "crates", "plugins",
-    "rustfmt.toml", "target", "tests", "xtask",
+    "CHANGELOG.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "crates",
+    "plugins",
+    "rustfmt.toml",
+    "target",
+    "tests",
+    "xtask",
 ];
 
 /// Which of our crates each of our crates may use. Plugins are a class of their own.
@@ -35,7 +45,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const PLUGIN: &str = "a plugin";
 
 /// Crates that must not come in through a facade with nothing but `console`.
-const HEAVY: &[&str] = &["hyper", "reqwest", "rustls", "aws-lc-sys", "ring", "rusqlite", "sqlx", "openssl-sys", "native-tls"];
+const HEAVY: &[&str] =
+    &["hyper", "reqwest", "rustls", "aws-lc-sys", "ring", "rusqlite", "sqlx", "openssl-sys", "native-tls"];
 
 #[derive(Default)]
 struct Findings(Vec<String>);
@@ -90,7 +101,8 @@ fn folders(metadata: &Metadata, found: &mut Findings) {
     for package in metadata.workspace_packages() {
         let expected = if package.name.as_str() == "runbell-tests" { "tests" } else { package.name.as_str() };
         if folder(package) != expected {
-            found.add(format!("{}: package `{}` must lie in a folder of its name", package.manifest_path, package.name));
+            found
+                .add(format!("{}: package `{}` must lie in a folder of its name", package.manifest_path, package.name));
         }
         let manifest = fs::read_to_string(&package.manifest_path).unwrap_or_default();
         if !manifest.contains("[lints]\nworkspace = true") {
@@ -115,7 +127,10 @@ fn direction(metadata: &Metadata, found: &mut Findings) {
             let used = class(&dependency.name);
             let is_ours = ours.iter().any(|package| package.name.as_str() == dependency.name);
             if is_ours && !allowed.contains(&used.as_str()) {
-                found.add(format!("{}: must not depend on {}; dependencies point one way", package.name, dependency.name));
+                found.add(format!(
+                    "{}: must not depend on {}; dependencies point one way",
+                    package.name, dependency.name
+                ));
             }
         }
     }
@@ -173,7 +188,16 @@ fn file_sizes(folder: &Path, found: &mut Findings) -> Result<()> {
 
 fn dependencies(found: &mut Findings) -> Result<()> {
     let tree = cargo_output(&[
-        "tree", "-p", "runbell", "--no-default-features", "--features", "console", "-e", "normal", "--prefix", "none",
+        "tree",
+        "-p",
+        "runbell",
+        "--no-default-features",
+        "--features",
+        "console",
+        "-e",
+        "normal",
+        "--prefix",
+        "none",
         "--locked",
     ])?;
     let names: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use runbell::{Finding, Findings, Level, Notification, NotifierBuilder, RunSnapshot, Value};
+use runbell::{Finding, Findings, Level, Notification, NotifierBuilder, Value};
 use serde::Serialize;
 
 use crate::args::CheckArgs;
@@ -70,9 +70,7 @@ fn check_file(path: &Path, builder: &NotifierBuilder) -> Findings {
 /// A list, or a mapping that is no run.
 fn is_notification_file(document: &Value) -> bool {
     match document {
-        Value::List(list) => {
-            !list.iter().any(|item| ["metadata", "spec"].iter().any(|part| item.get(part).is_some()))
-        }
+        Value::List(list) => !list.iter().any(|item| ["metadata", "spec"].iter().any(|part| item.get(part).is_some())),
         Value::Map(map) => {
             map.contains_key("notifications") && !map.contains_key("metadata") && !map.contains_key("spec")
         }

@@ -11,7 +11,11 @@ use crate::{documents, output, spec};
 ///
 /// # Errors
 /// With every fault, one per line; nothing is run then. Warnings are printed.
-pub(crate) fn notifications(file: Option<&Path>, specs: &[String], registry: &Registry) -> anyhow::Result<Vec<Notification>> {
+pub(crate) fn notifications(
+    file: Option<&Path>,
+    specs: &[String],
+    registry: &Registry,
+) -> anyhow::Result<Vec<Notification>> {
     let mut all = match file {
         Some(path) => from_file(path)?,
         None => Vec::new(),
@@ -31,7 +35,8 @@ pub(crate) fn notifications(file: Option<&Path>, specs: &[String], registry: &Re
         faults.extend(found.faults().map(|fault| format!("notification `{name}`: {fault}")));
         // Where a secret stands matters in files that are shared; `check` tells of it.
         // A secret that is missing here is a fault when the notification is built, which comes next.
-        let told = |warning: &&Finding| !warning.message.starts_with("is secret") && warning.path != "secret_params.secret";
+        let told =
+            |warning: &&Finding| !warning.message.starts_with("is secret") && warning.path != "secret_params.secret";
         for warning in found.warnings().filter(told) {
             output::complain(&format!("warning: notification `{name}`: {warning}"));
         }
@@ -140,7 +145,10 @@ mod tests {
         for (text, expected) in [
             ("plain {{ run }} $HOME", Ok("plain {{ run }} $HOME")),
             ("$${HOME}", Ok("${HOME}")),
-            ("${RUNBELL_TEST_UNSET}", Err("uses ${RUNBELL_TEST_UNSET}, but the environment variable `RUNBELL_TEST_UNSET` is not set")),
+            (
+                "${RUNBELL_TEST_UNSET}",
+                Err("uses ${RUNBELL_TEST_UNSET}, but the environment variable `RUNBELL_TEST_UNSET` is not set"),
+            ),
             ("${", Err("has `${` without `}`; write $${ for a literal one")),
             ("${a-b}", Err("has `${…}` around something that is no variable name; write $${ for a literal one")),
         ] {

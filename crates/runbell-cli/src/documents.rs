@@ -54,9 +54,9 @@ pub(crate) fn parse(path: &Path, text: &str) -> anyhow::Result<Value> {
                 Err(anyhow::anyhow!("{name}: is not valid JSON: {error}"))
             }
             (Err(_), _) => serde_saphyr::from_str(text).map_err(|error| {
-                let place = error.location().map_or_else(String::new, |at| {
-                    format!("line {}, column {}: ", at.line(), at.column())
-                });
+                let place = error
+                    .location()
+                    .map_or_else(String::new, |at| format!("line {}, column {}: ", at.line(), at.column()));
                 let message = error.without_snippet().to_string();
                 let message = message.split(" at line ").next().unwrap_or_default();
                 anyhow::anyhow!("{name}: is not valid YAML: {place}{}", first_line(message))
@@ -93,8 +93,12 @@ pub(crate) fn runs(text: &str) -> Vec<Document> {
             if text.trim().is_empty() {
                 return Vec::new();
             }
-            let lines: Vec<_> =
-                text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(|(n, l)| (n, read(l))).collect();
+            let lines: Vec<_> = text
+                .lines()
+                .enumerate()
+                .filter(|(_, line)| !line.trim().is_empty())
+                .map(|(n, l)| (n, read(l)))
+                .collect();
             // One document over several lines has no line that is a document by itself.
             if lines.len() == 1 || !lines.iter().any(|(_, line)| matches!(line, Ok(Value::Map(_)))) {
                 return vec![Err(format!("is not valid JSON: {error}"))];
@@ -107,9 +111,7 @@ pub(crate) fn runs(text: &str) -> Vec<Document> {
 fn json_line(number: usize, line: Result<Value, runbell::value::JsonError>) -> Document {
     match line {
         Ok(run) => RunSnapshot::new(run).map_err(|error| format!("line {number}: {error}")),
-        Err(error) => {
-            Err(format!("line {number}, column {}: is not valid JSON: {}", error.column, error.message))
-        }
+        Err(error) => Err(format!("line {number}, column {}: is not valid JSON: {}", error.column, error.message)),
     }
 }
 

@@ -51,14 +51,16 @@ pub(crate) fn parse(spec: &str, registry: &Registry, number: usize) -> anyhow::R
 
 fn from_json(rest: &str, kind: &Kind) -> anyhow::Result<Vec<(String, Value)>> {
     let kind = kind.registration().kind;
-    let Value::Map(fields) = value::read(rest).map_err(|error| anyhow!("--notify {kind}: is not valid JSON: {error}"))?
+    let Value::Map(fields) =
+        value::read(rest).map_err(|error| anyhow!("--notify {kind}: is not valid JSON: {error}"))?
     else {
         bail!("--notify {kind}: must be a JSON object after the colon");
     };
     fields
         .into_iter()
         .map(|(name, mut field)| {
-            expand_all(&mut field).map_err(|message| anyhow!("--notify {kind}: {}: {message}", text::one_line(&name, 80)))?;
+            expand_all(&mut field)
+                .map_err(|message| anyhow!("--notify {kind}: {}: {message}", text::one_line(&name, 80)))?;
             Ok((name, field))
         })
         .collect()
@@ -87,7 +89,9 @@ fn from_pairs(rest: &str, kind: &Kind) -> anyhow::Result<Vec<(String, Value)>> {
     for pair in split_pairs(rest) {
         let kind_name = kind.registration().kind;
         let Some((name, raw)) = pair.split_once('=').filter(|(name, _)| is_name(name.trim())) else {
-            bail!("--notify {kind_name}: expected name=value after the colon; a value with commas may hold them anywhere");
+            bail!(
+                "--notify {kind_name}: expected name=value after the colon; a value with commas may hold them anywhere"
+            );
         };
         let name = name.trim();
         if fields.iter().any(|(other, _)| other == name) {
@@ -174,8 +178,9 @@ mod tests {
         let plain = read("console").expect("valid");
         assert_eq!((plain.name.as_str(), plain.when.len()), ("console-3", 3));
 
-        let pairs = read("webhook:url=http://h/a,b?x=1,2,method=PUT,verify_ssl=no,timeout_secs=5,when=error,message=a, b")
-            .expect("valid");
+        let pairs =
+            read("webhook:url=http://h/a,b?x=1,2,method=PUT,verify_ssl=no,timeout_secs=5,when=error,message=a, b")
+                .expect("valid");
         assert_eq!(pairs.secret_params.get("url"), Some(&Value::from("http://h/a,b?x=1,2")));
         assert_eq!(Value::Map(pairs.params).to_json(), r#"{"method":"PUT","verify_ssl":false,"timeout_secs":5}"#);
         assert_eq!((pairs.message.as_str(), pairs.when.len()), ("a, b", 1));
@@ -187,9 +192,14 @@ mod tests {
 
     #[test]
     fn bodies_and_headers_are_read_as_json() {
-        let notification = read(r#"webhook:url=http://h/,override_body={"a": 1, "b": "c"},headers={"X": "y", "Z": "w"}"#).expect("valid");
+        let notification =
+            read(r#"webhook:url=http://h/,override_body={"a": 1, "b": "c"},headers={"X": "y", "Z": "w"}"#)
+                .expect("valid");
         assert_eq!(notification.params.get("override_body").map(Value::to_json).as_deref(), Some(r#"{"a":1,"b":"c"}"#));
-        assert_eq!(notification.secret_params.get("headers").map(Value::to_json).as_deref(), Some(r#"{"X":"y","Z":"w"}"#));
+        assert_eq!(
+            notification.secret_params.get("headers").map(Value::to_json).as_deref(),
+            Some(r#"{"X":"y","Z":"w"}"#)
+        );
     }
 
     #[test]

@@ -239,6 +239,7 @@ fn rough_size(map: &Map) -> usize {
 pub(crate) fn unknown_field(name: &str, known: &[&str]) -> String {
     match nearest(name, known.iter().copied()) {
         Some(near) => format!("is not known and has no effect; did you mean `{near}`?"),
+        None if known.is_empty() => "is not known and has no effect; there are none".to_owned(),
         None => format!("is not known and has no effect; known: {}", known.join(", ")),
     }
 }

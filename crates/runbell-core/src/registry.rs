@@ -180,7 +180,8 @@ impl Kind {
         let typed = (self.registration.check)(params, cx);
         for finding in typed.iter() {
             // The schema has said it already, mostly in better words.
-            if !found.has_fault_at(&finding.path) {
+            let said = found.has_fault_at(&finding.path) || found.iter().any(|other| other == finding);
+            if !said {
                 let mut one = Findings::default();
                 match finding.level {
                     crate::findings::Level::Fault => one.fault(finding.path.clone(), finding.message.clone()),

@@ -129,11 +129,11 @@ pub fn check(schema: &Json, params: &Map) -> Findings {
             Some(_) => {}
         }
     }
-    let Some(properties) = schema.get("properties").and_then(Json::as_object) else { return found };
+    let properties = schema.get("properties").and_then(Json::as_object);
     for (name, value) in params {
-        match properties.get(name) {
+        match property(schema, name) {
             None => {
-                let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+                let known: Vec<&str> = properties.into_iter().flatten().map(|(known, _)| known.as_str()).collect();
                 found.warning(name, unknown_field(name, &known));
             }
             Some(property) => {

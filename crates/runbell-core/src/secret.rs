@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
 
-use memchr::memmem;
+use memchr::memmem::Finder;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -76,9 +77,22 @@ impl<T: JsonSchema> JsonSchema for Secret<T> {
     }
 }
 
-/// Secret values to keep out of everything that is printed or sent as run data.
+/// Secret values to keep out of everything that is printed or sent as run data. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct SecretValues(Vec<String>);
+pub struct SecretValues(Arc<Vec<Needle>>);
+
+/// A secret text with its searcher, for every text of every run is searched.
+#[derive(Clone)]
+struct Needle {
+    text: String,
+    finder: Finder<'static>,
+}
+
+impl Needle {
+    fn is_in(&self, text: &str) -> bool {
+        text.len() >= self.text.len() && self.finder.find(text.as_bytes()).is_some()
+    }
+}
 
 impl Debug for SecretValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,38 +117,44 @@ impl SecretValues {
     }
 
     fn add_text(&mut self, text: &str) {
-        if text.len() >= SEARCHED_LENGTH && !self.0.iter().any(|known| known == text) {
-            self.0.push(text.to_owned());
-            // The longest first: a URL before its own path.
-            self.0.sort_by_key(|known| std::cmp::Reverse(known.len()));
+        if text.len() < SEARCHED_LENGTH || self.0.iter().any(|known| known.text == text) {
+            return;
         }
+        let needles = Arc::make_mut(&mut self.0);
+        needles.push(Needle { text: text.to_owned(), finder: Finder::new(text).into_owned() });
+        // The longest first: a URL before its own path.
+        needles.sort_by_key(|known| std::cmp::Reverse(known.text.len()));
     }
 
     /// Adds all of `other`.
     pub fn extend(&mut self, other: &SecretValues) {
-        other.0.iter().for_each(|text| self.add_text(text));
+        if self.0.is_empty() {
+            self.clone_from(other);
+        } else {
+            other.0.iter().for_each(|needle| self.add_text(&needle.text));
+        }
     }
 
     /// `text` with `replacement` wherever a secret value stands.
     pub fn mask<'t>(&self, text: &'t str, replacement: &str) -> Cow<'t, str> {
         let mut masked = Cow::Borrowed(text);
-        for secret in &self.0 {
-            if memmem::find(masked.as_bytes(), secret.as_bytes()).is_some() {
-                masked = Cow::Owned(masked.replace(secret.as_str(), replacement));
+        for needle in self.0.iter() {
+            if needle.is_in(&masked) {
+                masked = Cow::Owned(masked.replace(needle.text.as_str(), replacement));
             }
         }
         masked
     }
 
+    fn is_in(&self, text: &str) -> bool {
+        self.0.iter().any(|needle| needle.is_in(text))
+    }
+
     fn found_in(&self, value: &Value) -> bool {
         match value {
-            Value::String(text) => {
-                self.0.iter().any(|secret| memmem::find(text.as_bytes(), secret.as_bytes()).is_some())
-            }
+            Value::String(text) => self.is_in(text),
             Value::List(list) => list.iter().any(|item| self.found_in(item)),
-            Value::Map(map) => {
-                map.iter().any(|(key, item)| matches!(self.mask(key, ""), Cow::Owned(_)) || self.found_in(item))
-            }
+            Value::Map(map) => map.iter().any(|(key, item)| self.is_in(key) || self.found_in(item)),
             _ => false,
         }
     }
@@ -156,7 +176,7 @@ impl SecretValues {
             Value::List(list) => list.iter_mut().for_each(|item| self.replace(item)),
             Value::Map(map) => {
                 map.values_mut().for_each(|item| self.replace(item));
-                if map.keys().any(|key| matches!(self.mask(key, ""), Cow::Owned(_))) {
+                if map.keys().any(|key| self.is_in(key)) {
                     *map = std::mem::take(map)
                         .into_iter()
                         .map(|(key, item)| (self.mask(&key, REDACTED).into_owned(), item))

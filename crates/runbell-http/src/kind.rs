@@ -69,7 +69,7 @@ impl<K: HttpKind> Http<K> {
     /// [`ErrorKind::ParamsInvalid`] when the target is no URL or its address is refused, and as [`Client::new`].
     pub fn new(kind: K, cx: &BuildContext, options: HttpOptions) -> Result<Self> {
         let mut found = Findings::default();
-        kind.target().validate("params.url", cx, &mut found);
+        kind.target().validate("target", cx, &mut found);
         found.into_result()?;
         let limits = Limits { destination: kind.target().destination(), pace: kind.pace(), timeout: kind.timeout() };
         Ok(Http { client: Client::new(cx, &options)?, kind, limits })

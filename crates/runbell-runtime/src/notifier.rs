@@ -114,7 +114,10 @@ impl Notifier {
         };
         let runtime = self.0.runtime.clone().or_else(|| tokio::runtime::Handle::try_current().ok());
         let Some(runtime) = runtime else {
-            return Err(Error::new(ErrorKind::Internal, "enqueue needs a tokio runtime; build the notifier inside one"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "enqueue needs a tokio runtime; build the notifier inside one",
+            ));
         };
         let snapshot = run.freeze()?;
         let dispatch = self.submit(self.current(snapshot));
@@ -193,11 +196,16 @@ impl Notifier {
     }
 
     fn told(&self, line: &ReportLine) {
-        let (uid, notification) = (text::one_line(&line.uid, 64), text::one_line(&line.notification, 80));
-        let (kind, state, reason) = (&line.kind, line.state.as_str(), &line.reason);
-        match line.status {
-            Status::Error => tracing::warn!(uid, notification, kind, state, reason, "not delivered"),
-            _ => tracing::debug!(uid, notification, kind, state, reason, status = line.status.as_str(), "done"),
+        let failed = line.status == Status::Error;
+        if failed || tracing::enabled!(tracing::Level::DEBUG) {
+            let (uid, notification) = (text::one_line(&line.uid, 64), text::one_line(&line.notification, 80));
+            let (kind, state, reason) = (&line.kind, line.state.as_str(), &line.reason);
+            let status = line.status.as_str();
+            if failed {
+                tracing::warn!(uid, notification, kind, state, reason, "not delivered");
+            } else {
+                tracing::debug!(uid, notification, kind, state, reason, status, "done");
+            }
         }
         if let Some(on_report) = &self.0.on_report {
             on_report(line);
@@ -420,9 +428,10 @@ impl NotifierBuilder {
                 let message = format!("name: `{name}` is used twice; names must be unique");
                 return Err(Error::new(ErrorKind::ParamsInvalid, message));
             }
-            let prepared = self.shop.prepare(notification).map_err(|error| {
-                Error::new(error.kind(), format!("notification `{name}`: {error}"))
-            })?;
+            let prepared = self
+                .shop
+                .prepare(notification)
+                .map_err(|error| Error::new(error.kind(), format!("notification `{name}`: {error}")))?;
             secrets.extend(&prepared.secrets);
             fixed.push(Arc::new(prepared));
         }

@@ -29,7 +29,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Collects the run's own notifications and the fixed ones, and redacts the run.
-    pub(crate) fn new(transition: Transition, fixed: &[Arc<Prepared>], secrets: &SecretValues, shop: &Workshop) -> Self {
+    pub(crate) fn new(
+        transition: Transition,
+        fixed: &[Arc<Prepared>],
+        secrets: &SecretValues,
+        shop: &Workshop,
+    ) -> Self {
         let mut entries = own_entries(&transition.run, shop);
         let own = entries.len();
         for prepared in fixed {

@@ -141,8 +141,7 @@ impl Workshop {
 /// The notification with every secret masked. Fields are those of MLRun's object.
 fn shown(notification: &Notification, kind: &Kind) -> Value {
     let when = notification.when.iter().map(|state| Value::from(state.as_str())).collect::<Vec<_>>();
-    let secret_params: Map =
-        notification.secret_params.keys().map(|key| (key.clone(), Value::from(MASK))).collect();
+    let secret_params: Map = notification.secret_params.keys().map(|key| (key.clone(), Value::from(MASK))).collect();
     let mut shown = Map::from_iter([
         ("kind".to_owned(), Value::from(notification.kind.as_str())),
         ("name".to_owned(), Value::from(notification.name.as_str())),

@@ -21,7 +21,10 @@ pub(crate) fn resolve(notification: &Notification, env: &dyn Env) -> Result<Map>
     };
     let fault = |what: &str| {
         let name = text::one_line(name, 80);
-        Err(Error::new(ErrorKind::SecretNotFound, format!("secret_params.secret: environment variable `{name}` {what}")))
+        Err(Error::new(
+            ErrorKind::SecretNotFound,
+            format!("secret_params.secret: environment variable `{name}` {what}"),
+        ))
     };
     let mounted = [format!("{PROJECT_SECRET_PREFIX}{name}"), format!("{PROJECT_SECRET_PREFIX}{}", name.to_uppercase())];
     let found = env.var(name).or_else(|| mounted.iter().find_map(|variable| env.var(variable)));
@@ -51,8 +54,11 @@ mod tests {
     #[test]
     fn what_is_missing_or_no_object_is_named_without_its_value() {
         let reference = Notification::new("slack", "n").secret_param("secret", "HOOK");
-        for (value, part) in [(None, "is not set"), (Some("CANARY"), "JSON object"), (Some("[\"CANARY\"]"), "JSON object")] {
-            let env: HashMap<String, String> = value.map(|value| ("HOOK".to_owned(), value.to_owned())).into_iter().collect();
+        for (value, part) in
+            [(None, "is not set"), (Some("CANARY"), "JSON object"), (Some("[\"CANARY\"]"), "JSON object")]
+        {
+            let env: HashMap<String, String> =
+                value.map(|value| ("HOOK".to_owned(), value.to_owned())).into_iter().collect();
             let error = resolve(&reference, &env).expect_err("no secret");
             assert_eq!(error.kind(), ErrorKind::SecretNotFound);
             assert!(error.to_string().contains(part) && !error.to_string().contains("CANARY"), "{error}");

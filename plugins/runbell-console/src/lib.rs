@@ -4,16 +4,13 @@ mod inert;
 mod paint;
 mod table;
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use runbell_core::{
-    BuildContext, Error, ErrorKind, Findings, Limits, Message, Output, Payload, Place, Receipt, Rendered, Result,
-    SendContext, Sender, SenderKind,
+    BuildContext, Error, ErrorKind, Limits, Message, Output, Payload, Place, Receipt, Rendered, Result, SendContext,
+    Sender, SenderKind,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use crate::inert::inert_lines;
 
@@ -23,12 +20,7 @@ pub struct Console;
 
 /// Params of the `console` kind: there are none.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-pub struct ConsoleParams {
-    // Kept to warn about; the values are not.
-    #[serde(flatten)]
-    #[schemars(skip)]
-    unknown: BTreeMap<String, IgnoredAny>,
-}
+pub struct ConsoleParams {}
 
 /// Prints messages to an [`Output`].
 #[derive(Debug)]
@@ -41,14 +33,6 @@ impl SenderKind for Console {
     const PLACE: Place = Place::HereOnly;
     type Params = ConsoleParams;
     type Sender = ConsoleSender;
-
-    fn validate(params: &ConsoleParams, _cx: &BuildContext) -> Findings {
-        let mut found = Findings::default();
-        for name in params.unknown.keys() {
-            found.warning(name, "is not known and has no effect; console has no params");
-        }
-        found
-    }
 
     fn build(_params: ConsoleParams, cx: &BuildContext) -> Result<ConsoleSender> {
         Ok(ConsoleSender { output: cx.output.clone() })

@@ -2,7 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle, Width};
 use runbell_core::{RunSnapshot, RunState, Value};
-use runbell_render::python::str_of;
+use runbell_render::python::{dict_to_str, str_of};
 
 use crate::inert::{inert_line, inert_lines};
 
@@ -62,32 +62,42 @@ fn row_of(run: &RunSnapshot) -> Row {
 
 /// The error of a failed run, else the results as `key=value`, the pairs joined by `,`.
 fn results_of(run: &RunSnapshot) -> Vec<Vec<String>> {
-    let text = if run.state() == RunState::Error {
-        text_of(run, &["status", "error"])
-    } else {
-        runbell_render::python::dict_to_str(run.status("results"), ",")
-    };
-    inert_lines(&text).lines().map(pieces).collect()
+    if run.state() == RunState::Error {
+        let error = inert_lines(&text_of(run, &["status", "error"]));
+        return error.lines().map(|line| line.split_inclusive(' ').map(str::to_owned).collect()).collect();
+    }
+    inert_lines(&dict_to_str(run.status("results"), ",")).lines().map(pairs).collect()
 }
 
-/// Cuts a line after its commas and spaces.
-fn pieces(line: &str) -> Vec<String> {
-    line.split_inclusive([',', ' ']).map(str::to_owned).collect()
+/// Cuts after the commas between results; those inside a value have a space after them.
+fn pairs(line: &str) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for part in line.split_inclusive(',') {
+        match out.last_mut() {
+            Some(last) if part.starts_with(' ') => last.push_str(part),
+            _ => out.push(part.to_owned()),
+        }
+    }
+    out
 }
 
-/// Fills lines of `width` characters; a longer piece is broken.
+/// Fills lines of `width` characters. A piece longer than that is broken between words, a longer word anywhere.
 fn wrap(lines: &[Vec<String>], width: usize) -> Vec<String> {
     let mut out = Vec::new();
     for pieces in lines {
         let (mut line, mut length) = (String::new(), 0);
-        for piece in pieces {
-            let needed = piece.trim_end().chars().count();
+        let words = pieces.iter().flat_map(|piece| {
+            let is_long = piece.chars().count() > width;
+            piece.split_inclusive(move |character| is_long && character == ' ')
+        });
+        for word in words {
+            let needed = word.trim_end().chars().count();
             if length > 0 && length + needed > width {
                 out.push(std::mem::take(&mut line));
                 length = 0;
             }
-            for character in piece.chars() {
-                if length == width && character != ' ' {
+            for character in word.chars() {
+                if length >= width && character != ' ' {
                     out.push(std::mem::take(&mut line));
                     length = 0;
                 }

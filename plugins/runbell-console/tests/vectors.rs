@@ -20,6 +20,10 @@ async fn the_facts_are_mlruns() {
     let cases = vectors.get("cases").and_then(Value::as_list).expect("cases");
     let (mut checked, mut refused) = (0, 0);
     for case in cases {
+        // The other cases run the whole path, which a kind is only the end of.
+        if case.get("mode").and_then(Value::as_str) != Some("direct") {
+            continue;
+        }
         let text = |path: &[&str]| case.at(path).and_then(Value::as_str).unwrap_or_default();
         // Difference 37: severities outside the five are refused before anything is sent.
         let Ok(severity) = text(&["input", "severity"]).parse::<Severity>() else {

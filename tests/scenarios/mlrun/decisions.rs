@@ -25,15 +25,21 @@ fn every_decision_of_should_notify() {
     for case in cases(include_str!("../../vectors/should_notify.json")) {
         let input = case.at(&["input"]).expect("input");
         let mut document = input.get("run").expect("a run").clone();
-        if let (Some(status), Value::Map(run)) = (input.get("status").filter(|status| status.is_truthy()), &mut document)
+        if let (Some(status), Value::Map(run)) =
+            (input.get("status").filter(|status| status.is_truthy()), &mut document)
             && let Some(Value::Map(run_status)) = run.get_mut("status")
         {
             let recorded = Value::Map([("status".to_owned(), status.clone())].into_iter().collect());
-            run_status.insert("notifications".to_owned(), Value::Map([("n".to_owned(), recorded)].into_iter().collect()));
+            run_status
+                .insert("notifications".to_owned(), Value::Map([("n".to_owned(), recorded)].into_iter().collect()));
         }
-        let when: Vec<_> = input.get("when").and_then(Value::as_list).expect("when").iter().map(|state| {
-            state.as_str().expect("a word").parse().expect("a state")
-        }).collect();
+        let when: Vec<_> = input
+            .get("when")
+            .and_then(Value::as_list)
+            .expect("when")
+            .iter()
+            .map(|state| state.as_str().expect("a word").parse().expect("a state"))
+            .collect();
         let notification = Notification::new("console", "n").when(when).condition(case.text(&["input", "condition"]));
         let (sends, reason) = explain(document, notification);
         let expected = case.at(&["expected"]) == Some(&Value::Bool(true));

@@ -24,7 +24,10 @@ fn difference(case: &Case) -> Option<Difference> {
     let severity = notification.get("severity").and_then(Value::as_str).unwrap_or("info");
     if case.text(&["check"]) == "params" && kind == "console" && empty("params") && empty("secret_params") {
         Some(Difference::ConsoleNeedsNoParams)
-    } else if case.text(&["check"]) == "params" && notification.at(&["secret_params", "secret"]).is_none() && url.is_some_and(|url| !url.is_empty() && !url.contains("://")) {
+    } else if case.text(&["check"]) == "params"
+        && notification.at(&["secret_params", "secret"]).is_none()
+        && url.is_some_and(|url| !url.is_empty() && !url.contains("://"))
+    {
         Some(Difference::AbsoluteUrls)
     } else if severity != severity.to_lowercase() {
         Some(Difference::Severities)
@@ -45,7 +48,10 @@ fn judge(case: &Case) -> (bool, String) {
             let mut document = input.clone();
             if let (Value::Map(map), Some(length)) = (&mut document, input.get("len").and_then(Value::as_i64)) {
                 let text = "a".repeat(usize::try_from(length).expect("a length"));
-                map.insert("secret_params".to_owned(), Value::Map([("k".to_owned(), Value::from(text))].into_iter().collect()));
+                map.insert(
+                    "secret_params".to_owned(),
+                    Value::Map([("k".to_owned(), Value::from(text))].into_iter().collect()),
+                );
             }
             let (notification, mut found) = Notification::parse(&document);
             // MLRun knows its kinds when it constructs; here the registry does.
@@ -68,7 +74,11 @@ fn judge(case: &Case) -> (bool, String) {
         "uniqueness" => {
             let names = input.get("names").and_then(Value::as_list).expect("names");
             let list = names.iter().map(|name| {
-                Value::Map([("kind".to_owned(), Value::from("console")), ("name".to_owned(), name.clone())].into_iter().collect())
+                Value::Map(
+                    [("kind".to_owned(), Value::from("console")), ("name".to_owned(), name.clone())]
+                        .into_iter()
+                        .collect(),
+                )
             });
             Notification::parse_list(&Value::List(list.collect())).1
         }

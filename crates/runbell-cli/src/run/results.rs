@@ -39,7 +39,8 @@ impl Results {
         match named {
             Some(path) => {
                 // Absolute, for the command may change its folder.
-                let path = std::path::absolute(path).with_context(|| format!("--results: {}", documents::shown(path)))?;
+                let path =
+                    std::path::absolute(path).with_context(|| format!("--results: {}", documents::shown(path)))?;
                 let before = fs::metadata(&path).ok().map(|metadata| Stamp::of(&metadata));
                 Ok(Results { path, before, _folder: None })
             }

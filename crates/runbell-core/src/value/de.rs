@@ -89,12 +89,14 @@ impl<'de> Deserialize<'de> for MapKey {
     }
 }
 
-/// Reads typed params out of a merged params map.
+/// Reads typed params out of a merged params map. A `null` counts as not given.
 ///
 /// # Errors
 /// The path of the first field at fault and what is wrong with it. The value itself is never quoted.
 pub fn decode<T: DeserializeOwned>(params: &Map) -> Result<T, DecodeError> {
-    let deserializer = ValueDeserializer(Value::Map(params.clone()));
+    let given = params.iter().filter(|(_, value)| !matches!(value, Value::Null));
+    let given: Map = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let deserializer = ValueDeserializer(Value::Map(given));
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = error.path().to_string();
         let fault = error.into_inner();

@@ -9,16 +9,13 @@
 
 mod de;
 mod json;
+mod map;
 mod ser;
-
-use indexmap::IndexMap;
 
 pub use de::{DecodeError, Fault, decode};
 pub use json::{JsonError, MAX_DEPTH, python_json, read, write_json_string};
+pub use map::Map;
 pub use ser::to_value;
-
-/// An object of run data: keys in the order they were written.
-pub type Map = IndexMap<String, Value>;
 
 /// A value of run data. `1` and `1.0` are different values.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -210,6 +207,11 @@ mod tests {
         for bad in ["", "-", "1.0", "+1", "1e3", "0x1"] {
             assert_eq!(Value::integer(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_value_stays_small() {
+        assert!(size_of::<Value>() <= 32, "{}", size_of::<Value>());
     }
 
     #[test]

@@ -34,13 +34,21 @@ async fn every_notification_gets_its_line_and_one_bad_one_leaves_the_others_alon
         shown,
         [
             ("own", Status::Sent, "matched"),
-            ("unknown", Status::Error, "unknown_kind: kind: `pager` is not linked (linked: scripted); a third-party kind must be linked: name its crate in the program"),
+            (
+                "unknown",
+                Status::Error,
+                "unknown_kind: kind: `pager` is not linked (linked: scripted); a third-party kind must be linked: name its crate in the program"
+            ),
             ("no-target", Status::Error, "params_invalid: params.target: is required"),
             ("own", Status::Error, "params_invalid: name: `own` is taken; names must be unique in a run"),
             ("when", Status::Skipped, "state_not_in_when"),
             ("condition", Status::Skipped, "condition_false"),
             ("broken", Status::Sent, "condition_ignored"),
-            ("fixed", Status::Error, "params_invalid: when[0]: `sometimes` is not one of running, completed, error, aborted"),
+            (
+                "fixed",
+                Status::Error,
+                "params_invalid: when[0]: `sometimes` is not one of running, completed, error, aborted"
+            ),
             ("", Status::Error, "params_invalid: must be an object, not an integer"),
             ("fixed", Status::Sent, "matched"),
         ]
@@ -58,8 +66,11 @@ async fn explain_and_preview_say_what_dispatch_does() {
         stage.notification("c").condition("{{ broken"),
     ]);
     let transition = || runbell_core::Transition::current(scripted::frozen(&done("u1")), stage.now());
-    let explained: Vec<_> =
-        notifier.explain(transition()).into_iter().map(|line| (line.verdict, line.reason, line.detail.is_some())).collect();
+    let explained: Vec<_> = notifier
+        .explain(transition())
+        .into_iter()
+        .map(|line| (line.verdict, line.reason, line.detail.is_some()))
+        .collect();
     assert_eq!(
         explained,
         [
@@ -80,7 +91,8 @@ async fn explain_and_preview_say_what_dispatch_does() {
 async fn a_panicking_sender_harms_nobody() {
     let stage = Stage::new();
     stage.script("bad", [Step::Panic]);
-    let notifier = stage.notifier([stage.notification("bad"), stage.notification("panics-at-render"), stage.notification("good")]);
+    let notifier =
+        stage.notifier([stage.notification("bad"), stage.notification("panics-at-render"), stage.notification("good")]);
     let report = notifier.run_changed(&done("u1")).await;
     assert_eq!(report.lines[0].reason, "internal: the sender panicked");
     assert_eq!(report.lines[1].reason, "internal: the sender panicked while rendering");

@@ -23,7 +23,13 @@ async fn each_failure_comes_to_its_own_end() {
         (vec![Hang], Status::Sent, 2, "matched", false),
         // The third attempt gets what is left of the 30 seconds.
         (vec![Hang, Hang, Hang], Status::Error, 3, "timeout: no answer in time", true),
-        (vec![HangBeforeWriting, HangBeforeWriting, HangBeforeWriting], Status::Error, 3, "timeout: no answer in time", false),
+        (
+            vec![HangBeforeWriting, HangBeforeWriting, HangBeforeWriting],
+            Status::Error,
+            3,
+            "timeout: no answer in time",
+            false,
+        ),
     ] {
         let stage = Stage::new();
         let shown = format!("{steps:?}");

@@ -8,7 +8,8 @@ use crate::scripted::{Stage, done};
 #[tokio::test(start_paused = true)]
 async fn messages_are_free_of_secrets() {
     let stage = Stage::new();
-    let fixed = stage.notification("fixed").secret_param("token", "CANARY-fixed-token").message("uses CANARY-fixed-token");
+    let fixed =
+        stage.notification("fixed").secret_param("token", "CANARY-fixed-token").message("uses CANARY-fixed-token");
     let notifier = stage.notifier([fixed]);
     let mut run = done("u");
     run["spec"] = serde_json::json!({ "notifications": [

@@ -45,10 +45,7 @@ async fn a_guard_tells_the_end_whatever_happens() {
     notifier.shutdown(Duration::from_secs(1)).await;
     let mut sent = stage.sent();
     sent.sort();
-    assert_eq!(
-        sent,
-        ["t aborted 1", "t completed 1", "t failed 1", "t running 1", "t running 1", "t running 1"]
-    );
+    assert_eq!(sent, ["t aborted 1", "t completed 1", "t failed 1", "t running 1", "t running 1", "t running 1"]);
 }
 
 #[test]

@@ -64,9 +64,10 @@ fn results_wrap_between_pairs() {
     assert_eq!(
         text,
         "status     name   uid       results\n\
-         ──────────────────────────────────────────────────────────\n\
-         completed  train  ..abcdef  alpha=0.123456,beta=some words\n\
-         \x20                           here,gamma=[1, 2, 3],delta=x\n"
+         ───────────────────────────────────────────────────\n\
+         completed  train  ..abcdef  alpha=0.123456,\n\
+         \x20                           beta=some words here,\n\
+         \x20                           gamma=[1, 2, 3],delta=x\n"
     );
     assert!(notes.is_empty());
 }
