@@ -1,4 +1,5 @@
 //! The product as its users meet it: the command, its streams, its signals, its targets.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests fail loudly")]
 
 mod bad_input;
 mod canary;

@@ -29,9 +29,8 @@ pub(crate) fn parse(spec: &str, registry: &Registry, number: usize) -> anyhow::R
     for (name, field) in fields {
         if RESERVED.contains(&name.as_str()) {
             document.insert(name, field);
-        } else if schema::property(kind.schema(), &name).is_some_and(schema::holds_secret) {
-            secret_params.insert(name, field);
-        } else if name == runbell::SECRET_KEY && schema::property(kind.schema(), &name).is_none() {
+        } else if schema::property(kind.schema(), &name).map_or(name == runbell::SECRET_KEY, schema::holds_secret) {
+            // A param's own name wins over the reference to a stored secret.
             secret_params.insert(name, field);
         } else {
             params.insert(name, field);

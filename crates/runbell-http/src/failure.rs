@@ -100,16 +100,22 @@ fn tls(failure: &TlsError, no_roots: bool) -> String {
             "the target's certificate is for another host".to_owned()
         }
         CertificateError::Revoked => "the target's certificate has been revoked".to_owned(),
-        CertificateError::UnknownIssuer if no_roots => format!(
+        // A bad signature is one by another authority of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature if no_roots => format!(
             "this system has no certificate authorities, so the target's certificate cannot be checked; install \
              the package ca-certificates, or name a file of authorities in {CA_FILE}"
         ),
-        // A bad signature is one by another authority of the same name; webpki calls a certificate that is its own
-        // authority something else.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_) => format!(
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the target's certificate comes from an authority that is not trusted; name its file in {CA_FILE}, or \
              set `verify_ssl` to false where the kind has it"
         ),
+        // webpki's word for what `openssl req -x509` makes by default. It has no variant of its own, and naming it as
+        // an authority does not help.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "the target shows an authority's own certificate (CA:TRUE), which counts for no server; give it one that is \
+             no authority's, or set `verify_ssl` to false where the kind has it"
+                .to_owned()
+        }
         _ => "the target's certificate is not valid".to_owned(),
     }
 }

@@ -55,10 +55,13 @@ struct Seen {
 }
 
 /// Serves `204` over TLS with a certificate for `name` until the test ends.
-async fn serve(authority: &CertifiedIssuer<'_, KeyPair>, name: &str, last_day: i32) -> (SocketAddr, Arc<Seen>) {
+async fn serve(authority: &CertifiedIssuer<'_, KeyPair>, name: &str, last_year: i32) -> (SocketAddr, Arc<Seen>) {
     let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     params.not_before = date_time_ymd(2000, 1, 1);
-    params.not_after = date_time_ymd(last_day, 1, 1);
+    params.not_after = date_time_ymd(last_year, 1, 1);
+    if name == "authority.localhost" {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
     let key = KeyPair::generate().expect("a key");
     let certificate = params.signed_by(&key, authority).expect("a certificate");
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
@@ -114,6 +117,7 @@ async fn why_a_handshake_failed() {
         (&namesake, "localhost", 2999, "an authority that is not trusted; name its file in RUNBELL_CA_FILE"),
         (&ours, "other.example", 2999, "is for another host"),
         (&ours, "localhost", 2001, "has expired"),
+        (&ours, "authority.localhost", 2999, "an authority's own certificate"),
     ] {
         let (address, _) = serve(authority, name, last_day).await;
         let url = format!("https://localhost:{}/CANARY", address.port());

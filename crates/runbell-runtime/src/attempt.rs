@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use runbell_core::{Clock, DeliveryKey, Error, ErrorKind, Limits, Pace, Payload, Receipt, Result, SendContext, Sender};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How many attempts may be under way to one destination.
@@ -41,7 +41,16 @@ impl Destinations {
     }
 }
 
+/// The right to one attempt; given back when dropped.
+pub(crate) struct Permit<'a>(#[expect(dead_code, reason = "it is held, not read")] Option<SemaphorePermit<'a>>);
+
 impl Destination {
+    /// Waits for the right to one attempt.
+    pub(crate) async fn permit(&self) -> Permit<'_> {
+        // The semaphore is never closed, and if it were, nobody would be served by not sending.
+        Permit(self.permits.acquire().await.ok())
+    }
+
     /// Waits until the pace allows another send: `count` at once, then evenly spaced (the leaky bucket that Slack
     /// and GitHub describe).
     async fn keep_pace(&self, pace: Pace) {
@@ -72,15 +81,12 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Waits for the destination's permit and pace, then sends once, within the time limit.
+    /// Waits for the destination's pace, then sends once, within the time limit.
     ///
     /// # Errors
     /// The sender's own; [`ErrorKind::Timeout`] when time ran out, ambiguous if bytes had left by then; and
     /// [`ErrorKind::Internal`] when the sender panicked, which must not take the process with it.
-    pub(crate) async fn make(&self, destination: &Destination) -> Result<Receipt> {
-        let Ok(_permit) = destination.permits.acquire().await else {
-            return Err(Error::new(ErrorKind::Internal, "the destination's permits are closed"));
-        };
+    pub(crate) async fn make(&self, destination: &Destination, _permit: Permit<'_>) -> Result<Receipt> {
         if let Some(pace) = self.limits.pace {
             destination.keep_pace(pace).await;
         }

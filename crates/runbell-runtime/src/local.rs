@@ -1,12 +1,11 @@
 //! One delivery from this process: attempts, waits from memory, one outcome.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use runbell_core::{Clock, Message, Reason, RetryPolicy};
 use tokio::time::{Instant, sleep};
 
-use crate::attempt::{Attempt, Destination};
+use crate::attempt::{Attempt, Destination, Permit};
 use crate::lanes::Ticket;
 use crate::plan::render;
 use crate::prepared::Prepared;
@@ -17,25 +16,29 @@ pub(crate) struct Delivery<'a> {
     pub(crate) prepared: &'a Prepared,
     pub(crate) message: Message,
     pub(crate) policy: &'a RetryPolicy,
-    pub(crate) destination: Arc<Destination>,
+    pub(crate) destination: &'a Destination,
     pub(crate) clock: &'a dyn Clock,
 }
 
 impl Delivery<'_> {
-    /// Renders once, then attempts until it is sent or the policy gives up.
+    /// Renders once, then attempts until it is sent or the policy gives up. `permit` is for the first attempt.
     ///
     /// When newer news of the same run comes up behind it, a failed delivery is tried once more at once; failing
     /// again it is superseded, for it is old news by then.
-    pub(crate) async fn carry_out(&self, mut ticket: Ticket, line: &mut ReportLine) {
+    pub(crate) async fn carry_out(&self, ticket: &Ticket, permit: Permit<'_>, line: &mut ReportLine) {
         let rendered = match render(self.prepared, &self.message) {
             Ok(rendered) => rendered,
             Err(error) => return line.failed(&error),
         };
         line.notes.extend(rendered.notes);
-        ticket.wait_for_older().await;
         let started = Instant::now();
+        let mut permit = Some(permit);
         let mut last_chance = false;
         loop {
+            let held = match permit.take() {
+                Some(held) => held,
+                None => self.destination.permit().await,
+            };
             line.attempts += 1;
             let left = self.policy.budget.map_or(Duration::MAX, |budget| budget.saturating_sub(started.elapsed()));
             let attempt = Attempt {
@@ -47,11 +50,9 @@ impl Delivery<'_> {
                 clock: self.clock,
                 at_most: left.max(Duration::from_millis(1)),
             };
-            let error = match attempt.make(&self.destination).await {
+            let error = match attempt.make(self.destination, held).await {
                 Ok(_receipt) => {
                     line.status = Status::Sent;
-                    line.error = None;
-                    line.ambiguous = false;
                     return;
                 }
                 Err(error) => error,

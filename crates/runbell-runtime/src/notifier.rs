@@ -226,17 +226,14 @@ struct Dispatch {
 impl Dispatch {
     /// Decides and delivers all notifications at once.
     async fn run(self) -> Report {
-        let Dispatch { notifier, plan, tickets } = self;
-        let work = plan.entries.iter().zip(tickets).map(|(entry, ticket)| notifier.work(&plan, entry, ticket));
-        // One future is the common case and needs no list of futures.
-        let mut work: Vec<_> = work.collect();
-        let lines = match (work.len(), work.pop()) {
-            (1, Some(only)) => vec![only.await],
-            (_, Some(last)) => {
-                work.push(last);
-                join_all(work).await
+        let Dispatch { notifier, plan, mut tickets } = self;
+        // One notification is the common case and needs no list of futures.
+        let lines = match plan.entries.as_slice() {
+            [only] => vec![notifier.work(&plan, only, tickets.pop().flatten()).await],
+            entries => {
+                let work = entries.iter().zip(tickets).map(|(entry, ticket)| notifier.work(&plan, entry, ticket));
+                Box::pin(join_all(work)).await
             }
-            (_, None) => Vec::new(),
         };
         Report { lines }
     }
@@ -279,19 +276,29 @@ impl Notifier {
         if !verdict.sends() {
             return;
         }
+        tokio::select! {
+            biased;
+            () = self.deliver(plan, prepared, ticket, line) => return,
+            () = self.0.expired.wait() => {}
+        }
+        line.failed(&Error::new(ErrorKind::Timeout, "shut down before it was sent"));
+    }
+}
+
+impl Notifier {
+    /// Waits for its turn, then delivers. What waits is small: message and payload are made when its turn has come.
+    async fn deliver(&self, plan: &Plan, prepared: &Prepared, mut ticket: Ticket, line: &mut ReportLine) {
+        ticket.wait_for_older().await;
+        let destination = self.0.destinations.get(&prepared.limits.destination);
+        let permit = destination.permit().await;
         let delivery = Delivery {
             prepared,
             message: plan.message(prepared, &self.0.links),
             policy: &self.0.policy,
-            destination: self.0.destinations.get(&prepared.limits.destination),
+            destination: &destination,
             clock: self.0.shop.cx.clock.as_ref(),
         };
-        tokio::select! {
-            biased;
-            () = delivery.carry_out(ticket, line) => return,
-            () = self.0.expired.wait() => {}
-        }
-        line.failed(&Error::new(ErrorKind::Timeout, "shut down before it was sent"));
+        Box::pin(delivery.carry_out(&ticket, permit, line)).await;
     }
 }
 

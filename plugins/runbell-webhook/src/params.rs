@@ -31,28 +31,31 @@ pub struct WebhookParams {
     /// Where to send to: an absolute http or https URL. Secret, for it often holds a token. A user name and password
     /// in it become Basic authentication.
     pub url: TargetUrl,
-    /// The HTTP method in any letter case: GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS. Default POST. Every method
-    /// carries the body.
+    /// The HTTP method in any letter case: GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS. Every method carries the
+    /// body, as in MLRun.
     #[serde(default)]
+    #[schemars(extend("default" = "POST"))]
     pub method: Option<String>,
     /// Headers to send, by name. Values are secret; numbers and booleans are sent as text.
+    /// `host`, `content-length`, `transfer-encoding` and `connection` belong to the connection and are refused.
     #[serde(default)]
     pub headers: Option<HeaderMap>,
     /// Any JSON value to send instead of the default body. Templates in its texts are rendered, at every depth.
-    /// Default, and for null, false, 0 and everything empty: the default body.
+    /// Null, false, 0 and everything empty mean the default body.
     #[serde(default)]
     #[schemars(with = "serde_json::Value")]
     pub override_body: Option<Value>,
-    /// Whether the target's certificate is checked. Default true. Means nothing for http URLs.
+    /// Whether the target's certificate is checked. Means nothing for http URLs.
     #[serde(default)]
+    #[schemars(extend("default" = true))]
     pub verify_ssl: Option<bool>,
     /// Signs each request after Standard Webhooks: `whsec_` and the Base64 of 24 to 64 bytes. Several secrets
     /// separated by spaces give several signatures, so that a receiver can change its secret without a gap.
     #[serde(default)]
     pub signing_secret: Option<Secret<String>>,
-    /// How long one attempt may take, in seconds, 1 to 60. Default 10.
+    /// How long one attempt may take, in seconds, 1 to 60.
     #[serde(default)]
-    #[schemars(range(min = 1, max = 60))]
+    #[schemars(range(min = 1, max = 60), extend("default" = 10))]
     pub timeout_secs: Option<i64>,
 }
 

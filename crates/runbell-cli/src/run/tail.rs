@@ -80,8 +80,7 @@ impl Lines {
         let lines = self.done.iter().map(|line| {
             let text = String::from_utf8_lossy(line);
             // A progress bar overwrites its line; the last state is what was seen.
-            let seen = text.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_owned();
-            seen
+            text.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_owned()
         });
         lines.collect::<Vec<_>>().join("\n")
     }

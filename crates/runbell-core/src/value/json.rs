@@ -278,9 +278,9 @@ impl Value {
         match self {
             Value::Null => out.push_str("null"),
             Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
-            Value::Int(number) => push(out, number),
+            Value::Int(number) => out.push_str(itoa::Buffer::new().format(*number)),
             Value::BigInt(digits) => out.push_str(digits.as_str()),
-            Value::Float(number) if number.is_finite() => push(out, format_args!("{number:?}")),
+            Value::Float(number) if number.is_finite() => out.push_str(zmij::Buffer::new().format_finite(*number)),
             Value::Float(_) => out.push_str("null"),
             Value::String(text) => write_json_string(text, out),
             Value::List(list) => {
@@ -314,31 +314,39 @@ fn push(out: &mut String, value: impl fmt::Display) {
     let _ = write!(out, "{value}");
 }
 
+/// Which bytes a JSON string must escape.
+const ESCAPED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = true;
+        byte += 1;
+    }
+    table[b'"' as usize] = true;
+    table[b'\\' as usize] = true;
+    table
+};
+
 /// Appends `text` to `out` as a JSON string.
 pub fn write_json_string(text: &str, out: &mut String) {
+    out.reserve(text.len() + 2);
     out.push('"');
-    let mut chunk = 0;
-    for (index, byte) in text.bytes().enumerate() {
-        let escape = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0x08 => "\\b",
-            0x0c => "\\f",
-            0..=0x1f => "",
-            _ => continue,
-        };
-        out.push_str(&text[chunk..index]);
-        if escape.is_empty() {
-            push(out, format_args!("\\u{byte:04x}"));
-        } else {
-            out.push_str(escape);
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| ESCAPED[usize::from(byte)]) {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            0x08 => out.push_str("\\b"),
+            0x0c => out.push_str("\\f"),
+            control => push(out, format_args!("\\u{control:04x}")),
         }
-        chunk = index + 1;
+        rest = &rest[at + 1..];
     }
-    out.push_str(&text[chunk..]);
+    out.push_str(rest);
     out.push('"');
 }
 
@@ -406,7 +414,7 @@ mod tests {
     fn reads_and_writes_what_python_writes() {
         for (text, written) in [
             ("null", "null"),
-            ("  [1, 1.0, -0.0, 1e22] ", "[1,1.0,-0.0,1e22]"),
+            ("  [1, 1.0, -0.0, 1e22] ", "[1,1.0,-0.0,1e+22]"),
             ("123456789012345678901234567890", "123456789012345678901234567890"),
             ("[NaN, Infinity, -Infinity]", "[null,null,null]"),
             (r#"{"b": 1, "a": {"c": []}}"#, r#"{"b":1,"a":{"c":[]}}"#),

@@ -1,4 +1,5 @@
 //! The dispatch, driven by a scripted kind under a paused clock.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests fail loudly")]
 
 mod order;
 mod retries;
