@@ -66,7 +66,11 @@ fn set(document: &mut Value, path: &[&str], value: impl Into<Value>) {
     let mut place = document;
     for key in parents {
         let Value::Map(map) = place else { return };
-        place = map.entry((*key).to_owned()).or_insert_with(|| Value::Map(Map::new()));
+        if !map.contains_key(key) {
+            map.insert((*key).to_owned(), Value::Map(Map::new()));
+        }
+        let Some(member) = map.get_mut(key) else { return };
+        place = member;
     }
     if let Value::Map(map) = place {
         map.insert((*last).to_owned(), value.into());

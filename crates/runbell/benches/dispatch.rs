@@ -9,9 +9,10 @@ use std::net::SocketAddr;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -45,11 +46,12 @@ fn main() -> ExitCode {
             .build()
             .expect("a client");
 
+        let parsed: reqwest::Url = url.parse().expect("a URL");
         let mut rounds = Vec::new();
         // The first round warms connections and allocator.
         for round in 0..=PAIRS {
             let hyper = measure(bare_hyper(sink, &requests)).await;
-            let reqwest = measure(bare_reqwest(&client, &url, &requests)).await;
+            let reqwest = measure(bare_reqwest(&client, &parsed, &requests)).await;
             let ours = measure(dispatch(&plain, &runs)).await;
             let with_condition = measure(dispatch(&conditional, &runs)).await;
             if round > 0 {
@@ -129,23 +131,44 @@ fn rendered(notifier: &Notifier, run: &Run) -> (Bytes, String) {
     (request.body, key)
 }
 
-async fn dispatch(notifier: &Notifier, runs: &[Run]) {
-    let mut under_way = stream::iter(runs).map(|run| notifier.run_changed(run)).buffer_unordered(CONCURRENCY);
-    while let Some(report) = under_way.next().await {
-        assert!(report.is_ok(), "{report:?}");
-    }
+/// `CONCURRENCY` loops, each over its share.
+async fn share_out<'a, T, F>(items: &'a [T], work: impl Fn(&'a T) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let work = &work;
+    let share = items.len().div_ceil(CONCURRENCY);
+    let loops = items.chunks(share).map(|chunk| async move {
+        for item in chunk {
+            work(item).await;
+        }
+    });
+    join_all(loops).await;
 }
 
-async fn bare_reqwest(client: &reqwest::Client, url: &str, requests: &[(Bytes, String)]) {
-    let mut under_way = stream::iter(requests)
-        .map(|(body, key)| async move {
-            let request = client.post(url).header("content-type", "application/json").header("webhook-id", key);
-            let answer = request.body(body.clone()).send().await.expect("an answer");
+async fn dispatch(notifier: &Notifier, runs: &[Run]) {
+    share_out(runs, |run| {
+        let changed = notifier.run_changed(run);
+        async {
+            let report = changed.await;
+            assert!(report.is_ok(), "{report:?}");
+        }
+    })
+    .await;
+}
+
+async fn bare_reqwest(client: &reqwest::Client, url: &reqwest::Url, requests: &[(Bytes, String)]) {
+    let json = HeaderValue::from_static("application/json");
+    share_out(requests, |(body, key)| {
+        let request = client.post(url.clone()).header(CONTENT_TYPE, json.clone()).header("webhook-id", key);
+        let request = request.body(body.clone());
+        async {
+            let answer = request.send().await.expect("an answer");
             assert!(answer.status().is_success());
             answer.bytes().await.expect("a body");
-        })
-        .buffer_unordered(CONCURRENCY);
-    while under_way.next().await.is_some() {}
+        }
+    })
+    .await;
 }
 
 async fn bare_hyper(sink: SocketAddr, requests: &[(Bytes, String)]) {
@@ -166,7 +189,7 @@ async fn bare_hyper(sink: SocketAddr, requests: &[(Bytes, String)]) {
             answer.into_body().collect().await.expect("a body");
         }
     });
-    futures_util::future::join_all(connections).await;
+    join_all(connections).await;
 }
 
 struct Measured {

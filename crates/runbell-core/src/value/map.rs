@@ -1,21 +1,25 @@
 //! The objects of run data.
 
-use std::ops::{Deref, DerefMut};
+use std::collections::HashMap;
 
-use indexmap::IndexMap;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Value;
 
-/// Randomly seeded like the standard one, and several times as fast on short keys.
-type Inner = IndexMap<String, Value, foldhash::fast::RandomState>;
+/// Up to this many members a search by comparing keys is faster than one by hash.
+const SEARCHED: usize = 16;
 
 /// An object of run data: keys in the order they were written.
 ///
-/// Behaves as the [`IndexMap`] it holds. It is boxed, for a map inline would make every [`Value`] three times as
-/// large, and a server holds many.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Map(Box<Inner>);
+/// Most objects of a run are small, and a server holds many, so this is a list of members; only large ones have an
+/// index beside it.
+#[derive(Debug, Clone, Default)]
+pub struct Map {
+    entries: Vec<(String, Value)>,
+    /// Where each key is; only when there are more than [`SEARCHED`].
+    index: Option<Box<HashMap<String, usize>>>,
+}
 
 impl Map {
     /// An empty object.
@@ -25,31 +29,114 @@ impl Map {
 
     /// An empty object with room for `capacity` members.
     pub fn with_capacity(capacity: usize) -> Self {
-        Map(Box::new(Inner::with_capacity_and_hasher(capacity, Default::default())))
+        Map { entries: Vec::with_capacity(capacity), index: None }
     }
 
-    /// Whether there are no members. A method of its own, so that serde attributes can name it.
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty()
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(key).copied(),
+            None => self.entries.iter().position(|(known, _)| known == key),
+        }
+    }
+
+    /// Whether there is a member `key`.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.position(key).is_some()
+    }
+
+    /// The member `key`.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.position(key).map(|at| &self.entries[at].1)
+    }
+
+    /// The member `key`, to change it.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
+        self.position(key).map(|at| &mut self.entries[at].1)
+    }
+
+    /// The member in place `at`, counted from 0.
+    pub fn get_index(&self, at: usize) -> Option<(&String, &Value)> {
+        self.entries.get(at).map(|(key, value)| (key, value))
+    }
+
+    /// Sets the member `key` and returns what it was. A known key keeps its place, a new one goes to the end.
+    pub fn insert(&mut self, key: String, value: Value) -> Option<Value> {
+        if let Some(at) = self.position(&key) {
+            return Some(std::mem::replace(&mut self.entries[at].1, value));
+        }
+        if let Some(index) = &mut self.index {
+            index.insert(key.clone(), self.entries.len());
+        }
+        self.entries.push((key, value));
+        if self.index.is_none() && self.entries.len() > SEARCHED {
+            self.reindex();
+        }
+        None
+    }
+
+    /// Takes the member `key` out; the others keep their order.
+    pub fn shift_remove(&mut self, key: &str) -> Option<Value> {
+        let at = self.position(key)?;
+        let (_, value) = self.entries.remove(at);
+        if self.index.is_some() {
+            self.reindex();
+        }
+        Some(value)
+    }
+
+    fn reindex(&mut self) {
+        let places = self.entries.iter().enumerate().map(|(at, (key, _))| (key.clone(), at));
+        self.index = (self.entries.len() > SEARCHED).then(|| Box::new(places.collect()));
+    }
+
+    /// The members in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&String, &Value)> + ExactSizeIterator {
+        self.entries.iter().map(|(key, value)| (key, value))
+    }
+
+    /// The members in order, their values to change.
+    pub fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = (&String, &mut Value)> + ExactSizeIterator {
+        self.entries.iter_mut().map(|(key, value)| (&*key, value))
+    }
+
+    /// The keys in order.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &String> + ExactSizeIterator {
+        self.entries.iter().map(|(key, _)| key)
+    }
+
+    /// The values in order.
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = &Value> + ExactSizeIterator {
+        self.entries.iter().map(|(_, value)| value)
+    }
+
+    /// The values in order, to change them.
+    pub fn values_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Value> + ExactSizeIterator {
+        self.entries.iter_mut().map(|(_, value)| value)
     }
 }
 
-impl Deref for Map {
-    type Target = Inner;
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
-}
-
-impl DerefMut for Map {
-    fn deref_mut(&mut self) -> &mut Inner {
-        &mut self.0
+/// The order of members does not matter.
+impl PartialEq for Map {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().all(|(key, value)| other.get(key) == Some(value))
     }
 }
 
 impl FromIterator<(String, Value)> for Map {
     fn from_iter<I: IntoIterator<Item = (String, Value)>>(entries: I) -> Self {
-        Map(Box::new(entries.into_iter().collect()))
+        let mut map = Map::new();
+        map.extend(entries);
+        map
     }
 }
 
@@ -61,42 +148,88 @@ impl<const N: usize> From<[(String, Value); N]> for Map {
 
 impl Extend<(String, Value)> for Map {
     fn extend<I: IntoIterator<Item = (String, Value)>>(&mut self, entries: I) {
-        self.0.extend(entries);
+        for (key, value) in entries {
+            self.insert(key, value);
+        }
     }
 }
 
 impl IntoIterator for Map {
     type Item = (String, Value);
-    type IntoIter = indexmap::map::IntoIter<String, Value>;
+    type IntoIter = std::vec::IntoIter<(String, Value)>;
     fn into_iter(self) -> Self::IntoIter {
-        (*self.0).into_iter()
+        self.entries.into_iter()
     }
 }
 
 impl<'m> IntoIterator for &'m Map {
     type Item = (&'m String, &'m Value);
-    type IntoIter = indexmap::map::Iter<'m, String, Value>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
+    type IntoIter = Iter<'m>;
+    fn into_iter(self) -> Iter<'m> {
+        Iter(self.entries.iter())
     }
 }
 
-impl<'m> IntoIterator for &'m mut Map {
-    type Item = (&'m String, &'m mut Value);
-    type IntoIter = indexmap::map::IterMut<'m, String, Value>;
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter_mut()
+/// The members of an object, in order.
+#[derive(Debug, Clone)]
+pub struct Iter<'m>(std::slice::Iter<'m, (String, Value)>);
+
+impl<'m> Iterator for Iter<'m> {
+    type Item = (&'m String, &'m Value);
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(key, value)| (key, value))
+    }
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
     }
 }
 
 impl Serialize for Map {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        serializer.collect_map(self.iter())
     }
 }
 
 impl<'de> Deserialize<'de> for Map {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Inner::deserialize(deserializer).map(|inner| Map(Box::new(inner)))
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Map;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a map")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Map, A::Error> {
+                let mut map = Map::new();
+                while let Some((key, value)) = entries.next_entry()? {
+                    map.insert(key, value);
+                }
+                Ok(map)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_and_small_objects_behave_alike() {
+        for size in [0, 1, SEARCHED, SEARCHED + 1, 1000] {
+            let mut map: Map = (0..size).map(|number| (format!("k{number}"), Value::from(1))).collect();
+            assert_eq!(map.len(), size);
+            assert_eq!(map.insert("k0".to_owned(), Value::from(2)), (size > 0).then(|| Value::from(1)), "{size}");
+            assert_eq!(map.get_index(0).map(|(key, _)| key.as_str()), Some("k0"));
+            map.insert("last".to_owned(), Value::Null);
+            assert_eq!(map.shift_remove("k0"), Some(Value::from(2)));
+            assert!(!map.contains_key("k0") && map.get("gone").is_none());
+            assert_eq!(map.keys().next_back().map(String::as_str), Some("last"));
+            for number in 1..size {
+                assert_eq!(map.get(&format!("k{number}")), Some(&Value::from(1)), "{size}");
+            }
+            let reversed: Map = map.clone().into_iter().rev().collect();
+            assert_eq!(map, reversed);
+        }
     }
 }
