@@ -291,14 +291,17 @@ impl Notifier {
         ticket.wait_for_older().await;
         let destination = self.0.destinations.get(&prepared.limits.destination);
         let permit = destination.permit().await;
-        let delivery = Delivery {
-            prepared,
-            message: plan.message(prepared, &self.0.links),
-            policy: &self.0.policy,
-            destination: &destination,
-            clock: self.0.shop.cx.clock.as_ref(),
+        let carried_out = async {
+            let delivery = Delivery {
+                prepared,
+                message: plan.message(prepared, &self.0.links),
+                policy: &self.0.policy,
+                destination: &destination,
+                clock: self.0.shop.cx.clock.as_ref(),
+            };
+            delivery.carry_out(&ticket, permit, line).await;
         };
-        Box::pin(delivery.carry_out(&ticket, permit, line)).await;
+        Box::pin(carried_out).await;
     }
 }
 

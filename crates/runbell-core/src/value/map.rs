@@ -1,6 +1,8 @@
 //! The objects of run data.
 
 use std::collections::HashMap;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -10,15 +12,39 @@ use super::Value;
 /// Up to this many members a search by comparing keys is faster than one by hash.
 const SEARCHED: usize = 16;
 
-/// An object of run data: keys in the order they were written.
+/// An object of run data: keys in the order they were written. Cloning is cheap; a clone that is changed becomes its
+/// own.
 ///
 /// Most objects of a run are small, and a server holds many, so this is a list of members; only large ones have an
 /// index beside it.
-#[derive(Debug, Clone, Default)]
-pub struct Map {
+#[derive(Clone, Default)]
+pub struct Map(Option<Arc<Members>>);
+
+#[derive(Clone, Default)]
+struct Members {
     entries: Vec<(String, Value)>,
     /// Where each key is; only when there are more than [`SEARCHED`].
     index: Option<Box<HashMap<String, usize>>>,
+}
+
+impl Members {
+    fn position(&self, key: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.get(key).copied(),
+            None => self.entries.iter().position(|(known, _)| known == key),
+        }
+    }
+
+    fn reindex(&mut self) {
+        let places = self.entries.iter().enumerate().map(|(at, (key, _))| (key.clone(), at));
+        self.index = (self.entries.len() > SEARCHED).then(|| Box::new(places.collect()));
+    }
+}
+
+impl Debug for Map {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
 }
 
 impl Map {
@@ -29,24 +55,30 @@ impl Map {
 
     /// An empty object with room for `capacity` members.
     pub fn with_capacity(capacity: usize) -> Self {
-        Map { entries: Vec::with_capacity(capacity), index: None }
+        Map(Some(Arc::new(Members { entries: Vec::with_capacity(capacity), index: None })))
+    }
+
+    fn entries(&self) -> &[(String, Value)] {
+        self.0.as_ref().map_or(&[], |members| &members.entries)
+    }
+
+    fn members(&mut self) -> &mut Members {
+        Arc::make_mut(self.0.get_or_insert_default())
     }
 
     /// How many members there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.entries().len()
     }
 
     /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries().is_empty()
     }
 
-    fn position(&self, key: &str) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.get(key).copied(),
-            None => self.entries.iter().position(|(known, _)| known == key),
-        }
+    /// The place of the member `key`, counted from 0.
+    pub fn position(&self, key: &str) -> Option<usize> {
+        self.0.as_ref()?.position(key)
     }
 
     /// Whether there is a member `key`.
@@ -56,30 +88,32 @@ impl Map {
 
     /// The member `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.position(key).map(|at| &self.entries[at].1)
+        self.position(key).map(|at| &self.entries()[at].1)
     }
 
     /// The member `key`, to change it.
     pub fn get_mut(&mut self, key: &str) -> Option<&mut Value> {
-        self.position(key).map(|at| &mut self.entries[at].1)
+        let at = self.position(key)?;
+        Some(&mut self.members().entries[at].1)
     }
 
     /// The member in place `at`, counted from 0.
     pub fn get_index(&self, at: usize) -> Option<(&String, &Value)> {
-        self.entries.get(at).map(|(key, value)| (key, value))
+        self.entries().get(at).map(|(key, value)| (key, value))
     }
 
     /// Sets the member `key` and returns what it was. A known key keeps its place, a new one goes to the end.
     pub fn insert(&mut self, key: String, value: Value) -> Option<Value> {
-        if let Some(at) = self.position(&key) {
-            return Some(std::mem::replace(&mut self.entries[at].1, value));
+        let members = self.members();
+        if let Some(at) = members.position(&key) {
+            return Some(std::mem::replace(&mut members.entries[at].1, value));
         }
-        if let Some(index) = &mut self.index {
-            index.insert(key.clone(), self.entries.len());
+        if let Some(index) = &mut members.index {
+            index.insert(key.clone(), members.entries.len());
         }
-        self.entries.push((key, value));
-        if self.index.is_none() && self.entries.len() > SEARCHED {
-            self.reindex();
+        members.entries.push((key, value));
+        if members.index.is_none() && members.entries.len() > SEARCHED {
+            members.reindex();
         }
         None
     }
@@ -87,41 +121,37 @@ impl Map {
     /// Takes the member `key` out; the others keep their order.
     pub fn shift_remove(&mut self, key: &str) -> Option<Value> {
         let at = self.position(key)?;
-        let (_, value) = self.entries.remove(at);
-        if self.index.is_some() {
-            self.reindex();
+        let members = self.members();
+        let (_, value) = members.entries.remove(at);
+        if members.index.is_some() {
+            members.reindex();
         }
         Some(value)
     }
 
-    fn reindex(&mut self) {
-        let places = self.entries.iter().enumerate().map(|(at, (key, _))| (key.clone(), at));
-        self.index = (self.entries.len() > SEARCHED).then(|| Box::new(places.collect()));
-    }
-
     /// The members in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&String, &Value)> + ExactSizeIterator {
-        self.entries.iter().map(|(key, value)| (key, value))
+    pub fn iter(&self) -> Iter<'_> {
+        Iter(self.entries().iter())
     }
 
     /// The members in order, their values to change.
     pub fn iter_mut(&mut self) -> impl DoubleEndedIterator<Item = (&String, &mut Value)> + ExactSizeIterator {
-        self.entries.iter_mut().map(|(key, value)| (&*key, value))
+        self.members().entries.iter_mut().map(|(key, value)| (&*key, value))
     }
 
     /// The keys in order.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &String> + ExactSizeIterator {
-        self.entries.iter().map(|(key, _)| key)
+        self.entries().iter().map(|(key, _)| key)
     }
 
     /// The values in order.
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &Value> + ExactSizeIterator {
-        self.entries.iter().map(|(_, value)| value)
+        self.entries().iter().map(|(_, value)| value)
     }
 
     /// The values in order, to change them.
     pub fn values_mut(&mut self) -> impl DoubleEndedIterator<Item = &mut Value> + ExactSizeIterator {
-        self.entries.iter_mut().map(|(_, value)| value)
+        self.members().entries.iter_mut().map(|(_, value)| value)
     }
 }
 
@@ -158,7 +188,8 @@ impl IntoIterator for Map {
     type Item = (String, Value);
     type IntoIter = std::vec::IntoIter<(String, Value)>;
     fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
+        let members = self.0.map(Arc::unwrap_or_clone).unwrap_or_default();
+        members.entries.into_iter()
     }
 }
 
@@ -166,7 +197,7 @@ impl<'m> IntoIterator for &'m Map {
     type Item = (&'m String, &'m Value);
     type IntoIter = Iter<'m>;
     fn into_iter(self) -> Iter<'m> {
-        Iter(self.entries.iter())
+        self.iter()
     }
 }
 
@@ -183,6 +214,14 @@ impl<'m> Iterator for Iter<'m> {
         self.0.size_hint()
     }
 }
+
+impl DoubleEndedIterator for Iter<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.0.next_back().map(|(key, value)| (key, value))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
 
 impl Serialize for Map {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -228,6 +267,9 @@ mod tests {
             for number in 1..size {
                 assert_eq!(map.get(&format!("k{number}")), Some(&Value::from(1)), "{size}");
             }
+            let mut copy = map.clone();
+            copy.insert("copied".to_owned(), Value::Null);
+            assert!(!map.contains_key("copied"), "a changed clone is its own");
             let reversed: Map = map.clone().into_iter().rev().collect();
             assert_eq!(map, reversed);
         }

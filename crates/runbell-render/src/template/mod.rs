@@ -34,7 +34,7 @@ pub(crate) use rewrite::{Rewritten, rewrite};
 pub struct TemplateValue(Engine);
 
 impl TemplateValue {
-    /// Converts a value. Costs a few microseconds per kilobyte.
+    /// Converts a value; what is inside objects only once it is looked at.
     pub fn new(value: &Value) -> Self {
         TemplateValue(convert(value))
     }
@@ -60,9 +60,7 @@ fn convert(value: &Value) -> Engine {
         Value::Float(number) => Engine::from(*number),
         Value::String(text) => Engine::from(text.as_str()),
         Value::List(list) => Engine::from_object(List::new(list.iter().map(convert).collect())),
-        Value::Map(map) => {
-            Engine::from_object(Dict::new(map.iter().map(|(key, item)| (key.as_str().into(), convert(item))).collect()))
-        }
+        Value::Map(map) => Engine::from_object(Dict::new(map)),
     }
 }
 

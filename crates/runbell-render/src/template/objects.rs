@@ -1,53 +1,52 @@
 //! The objects that run data is made of inside the template engine.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
 use minijinja::{Error, ErrorKind, State};
+use runbell_core::Map;
 
 use super::{methods, print, refuse};
-
-/// From how many keys on an index beats looking at each key.
-const INDEX_FROM: usize = 12;
 
 /// The methods a Python dict has, which `.name` finds before any key.
 const DICT_METHODS: [&str; 11] =
     ["clear", "copy", "fromkeys", "get", "items", "keys", "pop", "popitem", "setdefault", "update", "values"];
 
-/// An object of run data: a Python dict with text keys.
+/// An object of run data: a Python dict with text keys. Members are converted when they are first looked at, for most
+/// templates look at few.
 pub(crate) struct Dict {
-    entries: Vec<(Arc<str>, Value)>,
-    index: Option<HashMap<Arc<str>, usize>>,
+    map: Map,
+    converted: Box<[OnceLock<Value>]>,
 }
 
 impl Dict {
-    /// Keeps the order of `entries`, whose keys are unique.
-    pub(crate) fn new(entries: Vec<(Arc<str>, Value)>) -> Self {
-        let index = (entries.len() >= INDEX_FROM)
-            .then(|| entries.iter().enumerate().map(|(at, (key, _))| (key.clone(), at)).collect());
-        Dict { entries, index }
+    /// A dict over `map`, which it shares.
+    pub(crate) fn new(map: &Map) -> Self {
+        let converted = std::iter::repeat_with(OnceLock::new).take(map.len()).collect();
+        Dict { map: map.clone(), converted }
+    }
+
+    fn member(&self, at: usize) -> Option<(&str, &Value)> {
+        let (key, value) = self.map.get_index(at)?;
+        Some((key, self.converted.get(at)?.get_or_init(|| super::convert(value))))
     }
 
     /// Keys and values in written order.
-    pub(crate) fn entries(&self) -> &[(Arc<str>, Value)] {
-        &self.entries
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        (0..self.map.len()).filter_map(|at| self.member(at))
     }
 
     /// The value under `key`.
     pub(crate) fn get(&self, key: &str) -> Option<&Value> {
-        match &self.index {
-            Some(index) => self.entries.get(*index.get(key)?).map(|(_, value)| value),
-            None => self.entries.iter().find(|(name, _)| &**name == key).map(|(_, value)| value),
-        }
+        self.member(self.map.position(key)?).map(|(_, value)| value)
     }
 }
 
 impl fmt::Debug for Dict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Run data may hold secrets, so Debug tells the size only.
-        write!(f, "Dict({} keys)", self.entries.len())
+        write!(f, "Dict({} keys)", self.map.len())
     }
 }
 
@@ -78,14 +77,14 @@ impl Object for Dict {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         let dict = self.clone();
-        Enumerator::KeyValueIter(Box::new((0..self.entries.len()).map(move |at| {
-            let (key, value) = &dict.entries[at];
-            (Value::from(key.clone()), value.clone())
+        Enumerator::KeyValueIter(Box::new((0..self.map.len()).map(move |at| match dict.member(at) {
+            Some((key, value)) => (Value::from(key), value.clone()),
+            None => (Value::UNDEFINED, Value::UNDEFINED),
         })))
     }
 
     fn enumerator_len(self: &Arc<Self>) -> Option<usize> {
-        Some(self.entries.len())
+        Some(self.map.len())
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -117,7 +117,7 @@ fn write_list<W: Write>(value: &Value, out: &mut W, depth: usize) -> fmt::Result
 fn write_dict<W: Write>(value: &Value, out: &mut W, depth: usize) -> fmt::Result {
     out.write_char('{')?;
     if let Some(dict) = value.downcast_object_ref::<Dict>() {
-        for (at, (key, item)) in dict.entries().iter().enumerate() {
+        for (at, (key, item)) in dict.entries().enumerate() {
             out.write_str(if at == 0 { "" } else { ", " })?;
             python::write_quoted(key, out)?;
             out.write_str(": ")?;
