@@ -16,7 +16,7 @@ pub(crate) fn ci() -> Result<()> {
         cargo(&["check", "-p", "runbell", "--no-default-features", "--features", feature, "--locked", "--quiet"])?;
     }
     // Examples and documentation examples are part of it.
-    cargo(&["test", "--workspace", "--all-targets", "--locked", "--exclude", "xtask"])?;
+    cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--locked"])?;
     cargo(&["test", "--workspace", "--doc", "--locked"])?;
     run(cargo_command(&["doc", "--workspace", "--no-deps", "--locked", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     println!("── all good");

@@ -229,7 +229,7 @@ impl<K: SenderKind> Subject<K> {
         for (name, _) in self
             .properties()
             .into_iter()
-            .filter(|(name, schema)| holds_secret(schema) && self.params.get(*name).is_some_and(Value::is_truthy))
+            .filter(|(name, schema)| holds_secret(schema) && self.params.get(name).is_some_and(Value::is_truthy))
         {
             // A field that takes no canary would go unchecked.
             check("secrets").ensure(canaries.iter().any(|canary| canary.field == name), || {

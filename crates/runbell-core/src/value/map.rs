@@ -24,7 +24,7 @@ pub struct Map(Option<Arc<Members>>);
 struct Members {
     entries: Vec<(String, Value)>,
     /// Where each key is; only when there are more than [`SEARCHED`].
-    index: Option<Box<HashMap<String, usize>>>,
+    index: Option<HashMap<String, usize>>,
 }
 
 impl Members {
@@ -37,7 +37,7 @@ impl Members {
 
     fn reindex(&mut self) {
         let places = self.entries.iter().enumerate().map(|(at, (key, _))| (key.clone(), at));
-        self.index = (self.entries.len() > SEARCHED).then(|| Box::new(places.collect()));
+        self.index = (self.entries.len() > SEARCHED).then(|| places.collect());
     }
 }
 
