@@ -2,19 +2,24 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Attribute, Cell, ContentArrangement, Row, Table};
+use comfy_table::{Attribute, Cell, ContentArrangement, ContentLineStyle, LineStyle, Row, Table, TableStyle};
 use runbell::text::{is_inert, one_line};
 use serde::Serialize;
 
 /// The longest cell of a table, in characters.
 const CELL: usize = 2_000;
 
-/// Prints to standard output. A reader that went away is not our failure.
+/// Columns and one rule under the head: nothing that would be in the way when a line is copied.
+const STYLE: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none())
+    .header_separator(LineStyle::none().fill('─'))
+    .content_lines(ContentLineStyle::none());
+
+/// Prints to standard output. A reader that went away is not our failure, and what is under way goes on without it.
 pub(crate) fn print(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
     }
 }
@@ -36,18 +41,22 @@ pub(crate) fn complain(message: &str) {
 /// A table for a terminal.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(head.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
+    let title = |title: &&str| match colour() {
+        true => Cell::new(title).add_attribute(Attribute::Bold),
+        false => Cell::new(title),
+    };
+    table.set_header(head.iter().map(title));
     if !std::io::stdout().is_terminal() {
         table.force_no_tty();
-    }
-    if !colour() {
-        table.set_header(head.iter().map(Cell::new));
     }
     for row in rows {
         table.add_row(Row::from(row.iter().map(|cell| one_line_each(cell)).collect::<Vec<_>>()));
     }
-    Ok(print(&format!("{table}\n"))?)
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    Ok(print(&format!("{}\n", table.trim_fmt()))?)
 }
 
 /// A cell keeps its own line breaks and nothing else that moves the cursor.

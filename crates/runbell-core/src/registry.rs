@@ -106,6 +106,9 @@ fn check<K: SenderKind>(params: &Map, cx: &BuildContext) -> Findings {
 fn build<K: SenderKind>(params: &Map, cx: &BuildContext) -> Result<Arc<dyn Sender>> {
     let typed = decode::<K::Params>(params)
         .map_err(|error| Error::new(ErrorKind::ParamsInvalid, format!("params.{}: {}", error.path, error.fault)))?;
+    let mut found = Findings::default();
+    found.extend_below("params", K::validate(&typed, cx));
+    found.into_result()?;
     Ok(Arc::new(K::build(typed, cx)?))
 }
 
@@ -255,7 +258,7 @@ impl Registry {
             return Err(Error::new(
                 ErrorKind::DuplicateKind,
                 format!(
-                    "kind `{name}` is registered by {} and by {}; leave one out, or say which with Registry::replacing",
+                    "kind `{name}` is registered by {} and by {}; leave one out, or make the registry of the ones you want with Registry::collect",
                     origins[0], origins[1]
                 ),
             ));

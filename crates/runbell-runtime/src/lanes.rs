@@ -18,19 +18,30 @@ pub(crate) struct Lanes {
 
 #[derive(Debug, Default)]
 struct Place {
-    /// Newer news waits behind this one.
+    /// Newer news that will be sent waits behind this one.
     overtaken: Flag,
-    /// This one is sent or given up.
+    /// This one is sent, given up, or was never to be sent.
     done: Flag,
+    /// What was before this one and is not yet known to be done.
+    before: Mutex<Option<Arc<Place>>>,
 }
 
-/// A place in a lane. Dropping it frees the lane.
+impl Place {
+    fn before(&self) -> Option<Arc<Place>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_before(&self, before: Option<Arc<Place>>) {
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = before;
+    }
+}
+
+/// A place in a lane. Dropping it frees the place; what was before it keeps its own.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     lanes: Arc<Lanes>,
     lane: u64,
     place: Arc<Place>,
-    before: Option<Arc<Place>>,
 }
 
 impl Lanes {
@@ -40,19 +51,24 @@ impl Lanes {
         let lane = self.hasher.hash_one((run.project(), run.uid(), run.iteration(), notification));
         let place = Arc::new(Place::default());
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = last.insert(lane, Arc::clone(&place));
-        if let Some(before) = &before {
-            before.overtaken.set();
-        }
-        Ticket { lanes: Arc::clone(self), lane, place, before }
+        place.set_before(last.insert(lane, Arc::clone(&place)));
+        Ticket { lanes: Arc::clone(self), lane, place }
     }
 }
 
 impl Ticket {
-    /// Waits until the news before this one is sent or given up.
-    pub(crate) async fn wait_for_older(&mut self) {
-        if let Some(before) = self.before.take() {
+    /// Says that this news will be sent, so that older news need not try for long any more, and waits until the older
+    /// is sent or given up. News that is skipped never calls this, and overtakes nothing.
+    pub(crate) async fn wait_for_older(&self) {
+        let mut older = self.place.before();
+        while let Some(place) = older {
+            place.overtaken.set();
+            older = place.before();
+        }
+        while let Some(before) = self.place.before() {
             before.done.wait().await;
+            // A place that was left without sending stood behind others, which still count.
+            self.place.set_before(before.before());
         }
     }
 
@@ -70,11 +86,15 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.place.done.set();
+        let before = self.place.before().filter(|before| !before.done.is_set());
         let mut last = self.lanes.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(entry) = last.entry(self.lane)
+        if let Entry::Occupied(mut entry) = last.entry(self.lane)
             && Arc::ptr_eq(entry.get(), &self.place)
         {
-            entry.remove();
+            match before {
+                Some(before) => drop(entry.insert(before)),
+                None => drop(entry.remove()),
+            }
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use runbell_core::{
     BuildContext, Error, ErrorKind, Findings, Layer, Links, Map, Notification, Registry, Result, RetryPolicy, Run,
-    RunSnapshot, RunState, RunView, SecretValues, Timestamp, Transition, text,
+    RunSnapshot, RunState, RunView, SecretValues, Timestamp, Transition, Value, text,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -82,10 +83,11 @@ impl Notifier {
 
     /// Tells everybody who wants to know that `run` has entered its current state, and says what became of it.
     ///
-    /// The run is frozen before this returns its future; the order of calls is the order of news. Takes as long as
-    /// the slowest target, at most the retry policy's budget (30 s). Dropping the future gives up what is not sent.
+    /// The run is frozen before this returns its future (about 10 µs for each kilobyte); the order of calls is the order
+    /// of news, so a future that is kept and not polled holds up later news of the same run. Takes as long as the
+    /// slowest target, at most the retry policy's budget (30 s). Dropping the future gives up what is not sent.
     pub fn run_changed(&self, run: &dyn RunView) -> impl Future<Output = Report> + Send + 'static + use<> {
-        let frozen = run.freeze().map(|snapshot| self.submit(self.current(snapshot)));
+        let frozen = freeze(run).map(|snapshot| self.submit(self.current(snapshot)));
         async move {
             match frozen {
                 Ok(dispatch) => dispatch.run().await,
@@ -119,11 +121,16 @@ impl Notifier {
                 "enqueue needs a tokio runtime; build the notifier inside one",
             ));
         };
-        let snapshot = run.freeze()?;
-        let dispatch = self.submit(self.current(snapshot));
+        let snapshot = freeze(run)?;
+        let end = Unfinished::new(&snapshot);
+        let (dispatch, notifier) = (self.submit(self.current(snapshot)), self.clone());
         runtime.spawn(async move {
             let _place = place;
-            dispatch.run().await;
+            let report = dispatch.run().await;
+            end.finish();
+            if notifier.0.closed.is_set() {
+                notifier.0.last_lines.lock().unwrap_or_else(PoisonError::into_inner).extend(report.lines);
+            }
         });
         Ok(())
     }
@@ -133,9 +140,10 @@ impl Notifier {
         RunGuard::start(self.clone(), run)
     }
 
-    /// Takes no more in, waits up to `deadline` for what is under way, gives up the rest.
+    /// Takes no more into the queue, waits up to `deadline` for what is in it, gives up the rest.
     ///
-    /// Returns what became of everything that was still under way. The rest is in it as an error.
+    /// Returns what became of everything that was still in the queue; what was given up is in it as an error. What was
+    /// told before is in nobody's hands any more: use [`NotifierBuilder::on_report`] to see every line.
     pub async fn shutdown(&self, deadline: Duration) -> Report {
         self.0.closed.set();
         let idle = || Arc::clone(&self.0.queue).acquire_many_owned(self.0.capacity);
@@ -184,15 +192,13 @@ impl Notifier {
         Plan::new(transition, &self.0.fixed, &self.0.secrets, &self.0.shop)
     }
 
-    /// Freezes everything about a transition, and takes its place behind earlier news of the same run.
+    /// Takes a transition's place behind earlier news of the same run. Everything else can wait for a task.
     fn submit(&self, transition: Transition) -> Dispatch {
-        let plan = self.plan(transition);
-        let run = &plan.transition.run;
-        let tickets = plan.entries.iter().map(|entry| match entry {
-            Ok(prepared) => Some(self.0.lanes.enter(run, &prepared.name)),
-            Err(_) => None,
-        });
-        Dispatch { tickets: tickets.collect(), notifier: self.clone(), plan }
+        let run = &transition.run;
+        let own = names_of(run.notifications());
+        let fixed = self.0.fixed.iter().map(|prepared| Some(self.0.lanes.enter(run, &prepared.name)));
+        let tickets = own.iter().map(|name| Some(self.0.lanes.enter(run, name.as_deref()?))).chain(fixed).collect();
+        Dispatch { notifier: self.clone(), transition, tickets }
     }
 
     fn told(&self, line: &ReportLine) {
@@ -207,26 +213,44 @@ impl Notifier {
                 tracing::debug!(uid, notification, kind, state, reason, status, "done");
             }
         }
-        if let Some(on_report) = &self.0.on_report {
-            on_report(line);
-        }
-        if self.0.closed.is_set() {
-            self.0.last_lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+        if let Some(on_report) = &self.0.on_report
+            && catch_unwind(AssertUnwindSafe(|| on_report(line))).is_err()
+        {
+            tracing::error!("the function that is called with reports panicked");
         }
     }
 }
 
-/// A transition on its way: frozen, in its place, not yet decided.
+/// The names of a run's own notifications, in order; `None` for what has none and so no place in a lane either.
+fn names_of(list: Option<&Value>) -> Vec<Option<String>> {
+    match list {
+        None => Vec::new(),
+        Some(Value::List(list)) => list.iter().map(name_of).collect(),
+        Some(_) => vec![None],
+    }
+}
+
+fn name_of(notification: &Value) -> Option<String> {
+    notification.as_map()?;
+    Some(match notification.get("name") {
+        Some(Value::String(name)) => name.clone(),
+        Some(number @ (Value::Int(_) | Value::BigInt(_) | Value::Float(_))) => number.to_json(),
+        _ => String::new(),
+    })
+}
+
+/// A transition on its way: in its place, not yet decided.
 struct Dispatch {
     notifier: Notifier,
-    plan: Plan,
+    transition: Transition,
     tickets: Vec<Option<Ticket>>,
 }
 
 impl Dispatch {
     /// Decides and delivers all notifications at once.
     async fn run(self) -> Report {
-        let Dispatch { notifier, plan, mut tickets } = self;
+        let Dispatch { notifier, transition, mut tickets } = self;
+        let plan = notifier.plan(transition);
         // One notification is the common case and needs no list of futures.
         let lines = match plan.entries.as_slice() {
             [only] => vec![notifier.work(&plan, only, tickets.pop().flatten()).await],
@@ -260,6 +284,7 @@ impl Notifier {
                 line.kind.clone_from(&unprepared.kind);
                 line.failed(&unprepared.error);
             }
+            // Its name tells its place, and a notification without one is faulty.
             (Ok(_), None) => line.failed(&Error::new(ErrorKind::Internal, "a delivery has no place in its lane")),
         }
         self.told(&line);
@@ -287,7 +312,7 @@ impl Notifier {
 
 impl Notifier {
     /// Waits for its turn, then delivers. What waits is small: message and payload are made when its turn has come.
-    async fn deliver(&self, plan: &Plan, prepared: &Prepared, mut ticket: Ticket, line: &mut ReportLine) {
+    async fn deliver(&self, plan: &Plan, prepared: &Prepared, ticket: Ticket, line: &mut ReportLine) {
         ticket.wait_for_older().await;
         let destination = self.0.destinations.get(&prepared.limits.destination);
         let permit = destination.permit().await;
@@ -302,6 +327,36 @@ impl Notifier {
             delivery.carry_out(&ticket, permit, line).await;
         };
         Box::pin(carried_out).await;
+    }
+}
+
+/// Freezes a run, and turns a panic of its `Serialize` into an error.
+fn freeze(run: &dyn RunView) -> Result<RunSnapshot> {
+    catch_unwind(AssertUnwindSafe(|| run.freeze()))
+        .unwrap_or_else(|_panic| Err(Error::new(ErrorKind::RunInvalid, "the run panicked while it was serialized")))
+}
+
+/// Tells when a dispatch ends with its runtime instead of with a report.
+struct Unfinished {
+    uid: String,
+    finished: bool,
+}
+
+impl Unfinished {
+    fn new(run: &RunSnapshot) -> Self {
+        Unfinished { uid: text::one_line(run.uid(), 64), finished: false }
+    }
+
+    fn finish(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.finished {
+            tracing::error!(uid = self.uid, "not told: the runtime ended first; call shutdown before it does");
+        }
     }
 }
 
@@ -430,6 +485,13 @@ impl NotifierBuilder {
     /// # Errors
     /// That of the first notification at fault: unknown kind, wrong params, missing secret, or a name used twice.
     pub fn build(self) -> Result<Notifier> {
+        for kind in self.shop.defaults.keys() {
+            let known = self.shop.registry.get(kind)?.registration().kind;
+            if known != kind {
+                let message = format!("default_params: `{kind}` is an alias; say `{known}`");
+                return Err(Error::new(ErrorKind::ParamsInvalid, message));
+            }
+        }
         let mut fixed: Vec<Arc<Prepared>> = Vec::with_capacity(self.notifications.len());
         let mut secrets = SecretValues::default();
         for notification in self.notifications {

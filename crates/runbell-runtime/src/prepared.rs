@@ -1,5 +1,5 @@
 //! A notification made ready: kind found, secrets resolved, params merged and checked, sender built, condition
-//! compiled. Done once per notification, not per run.
+//! compiled. Done once for a notifier's own notifications; for those inside a run, with the run.
 
 use std::sync::{Arc, OnceLock};
 
@@ -80,7 +80,7 @@ impl Workshop {
         })
     }
 
-    /// Server defaults < secret params < params < what the environment fills in.
+    /// Defaults < secret params < params; the environment fills in what is then still missing.
     fn merge(&self, notification: &Notification, kind: &Kind) -> Result<Map> {
         let mut params = self.defaults.get(kind.registration().kind).cloned().unwrap_or_default();
         params.extend(secrets::resolve(notification, self.cx.env.as_ref())?);

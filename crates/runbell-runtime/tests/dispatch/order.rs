@@ -1,6 +1,7 @@
 //! Order: of one run and one notification, older news goes first or not at all.
 
 use futures_util::FutureExt as _;
+use runbell_core::RunState;
 use runbell_runtime::Status;
 
 use crate::scripted::{Stage, Step, done, run};
@@ -74,4 +75,37 @@ async fn a_dropped_dispatch_frees_its_place() {
     assert!((&mut running).now_or_never().is_none(), "it hangs");
     drop(running);
     assert_eq!(notifier.run_changed(&done("u")).await.lines[0].status, Status::Sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_that_is_skipped_overtakes_nothing() {
+    let stage = Stage::new();
+    stage.script("t", [Step::Down, Step::Down]);
+    let notifier = stage.notifier([stage.notification("t").when([RunState::Running])]);
+    let (running, completed) = (notifier.run_changed(&run("u", "running")), notifier.run_changed(&done("u")));
+    let (completed, running) = tokio::join!(completed, running);
+    assert_eq!(completed.lines[0].reason, "state_not_in_when");
+    assert_eq!((running.lines[0].status, running.lines[0].attempts), (Status::Sent, 3), "{:?}", running.lines);
+}
+
+#[tokio::test(start_paused = true)]
+async fn news_that_is_skipped_or_dropped_lets_nobody_pass() {
+    for dropped in [false, true] {
+        let stage = Stage::new();
+        stage.script("t", [Step::Slow(5)]);
+        let when = [RunState::Running, RunState::Completed];
+        let notifier = stage.notifier([stage.notification("t").when(when)]);
+        let first = tokio::spawn(notifier.run_changed(&run("u", "running")));
+        tokio::task::yield_now().await;
+        let between = notifier.run_changed(&run("u", if dropped { "completed" } else { "error" }));
+        let last = notifier.run_changed(&done("u"));
+        if dropped {
+            drop(between);
+        } else {
+            assert_eq!(between.await.lines[0].reason, "state_not_in_when");
+        }
+        assert_eq!(last.await.lines[0].status, Status::Sent);
+        assert!(first.is_finished(), "the first was through before the last was sent");
+        assert_eq!(stage.sent(), ["t running 1", "t completed 1"]);
+    }
 }

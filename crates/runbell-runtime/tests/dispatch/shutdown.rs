@@ -31,8 +31,8 @@ async fn what_is_not_sent_by_the_deadline_is_given_up_and_told() {
     assert_eq!(stage.elapsed().as_secs(), 4);
     let shown: Vec<_> =
         report.lines.iter().map(|line| (line.notification.as_str(), line.status, line.attempts)).collect();
-    assert_eq!(shown, [("fine", Status::Sent, 1), ("t", Status::Error, 2)]);
-    assert_eq!(report.lines[1].reason, "timeout: shut down before it was sent");
+    assert_eq!(shown, [("t", Status::Error, 2), ("fine", Status::Sent, 1)]);
+    assert_eq!(report.lines[0].reason, "timeout: shut down before it was sent");
 }
 
 #[tokio::test(start_paused = true)]
