@@ -40,7 +40,9 @@ pub(crate) enum Verb {
 console\n  \
 slack:webhook=${SLACK_WEBHOOK},when=error\n  \
 webhook:url=@url.txt,method=PUT,message=nightly build\n\
-A value may be @file or hold ${ENV}. Besides params there are name, when, message, severity and condition.\n\
+A value may be @file or hold ${ENV}; @@ and $${ stand for a literal @ and ${. Besides params there are name, when\n\
+(default completed,error,aborted), message, severity and condition. A comma begins a new name=value only before a\n\
+name and an equals sign; where that is in the way, use JSON.\n\
 Without any notification the result is shown here, on standard error.\n\n\
 CMD may write its results as a JSON object to the file named by $RUNBELL_RESULTS.")]
 pub(crate) struct RunArgs {
@@ -61,11 +63,12 @@ pub(crate) struct RunArgs {
     /// Read the run's results from this file, a JSON object of at most 1 MiB, when CMD has ended.
     #[arg(long, value_name = "FILE")]
     pub(crate) results: Option<PathBuf>,
-    /// Put the last N lines of CMD's standard error into the text of a failure.
+    /// Put the last N lines of CMD's standard error into the text of a failure. Its standard error is a pipe then, which
+    /// ends with runbell.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) tail: Option<u16>,
     /// The command and its arguments.
-    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub(crate) command: Vec<std::ffi::OsString>,
 }
 

@@ -57,7 +57,7 @@ fn check_file(path: &Path, builder: &NotifierBuilder) -> Findings {
             }
             check_notifications(&document, "", builder, &mut found);
         }
-        Ok(_) => check_runs(documents::runs(&text), builder, &mut found),
+        Ok(document) => check_runs(documents::runs_of(document), builder, &mut found),
         // JSON Lines are no document in any format, so they are tried before the fault is told.
         Err(error) => match documents::runs(&text) {
             runs if runs.len() > 1 => check_runs(runs, builder, &mut found),
@@ -72,7 +72,9 @@ fn is_notification_file(document: &Value) -> bool {
     match document {
         Value::List(list) => !list.iter().any(|item| ["metadata", "spec"].iter().any(|part| item.get(part).is_some())),
         Value::Map(map) => {
-            map.contains_key("notifications") && !map.contains_key("metadata") && !map.contains_key("spec")
+            let of_a_file =
+                ["notifications", "kind", "params", "secret_params"].iter().any(|key| map.contains_key(key));
+            of_a_file && !map.contains_key("metadata") && !map.contains_key("spec")
         }
         _ => true,
     }

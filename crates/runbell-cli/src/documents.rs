@@ -58,7 +58,10 @@ pub(crate) fn parse(path: &Path, text: &str) -> anyhow::Result<Value> {
                     .location()
                     .map_or_else(String::new, |at| format!("line {}, column {}: ", at.line(), at.column()));
                 let message = error.without_snippet().to_string();
-                let message = message.split(" at line ").next().unwrap_or_default();
+                // What follows speaks to programmers, of options of the reader.
+                let message = ["; use ", ", set ", " at line "]
+                    .iter()
+                    .fold(message.as_str(), |text, end| text.split(end).next().unwrap_or_default());
                 anyhow::anyhow!("{name}: is not valid YAML: {place}{}", first_line(message))
             }),
         },
@@ -81,14 +84,8 @@ pub(crate) type Document = Result<RunSnapshot, String>;
 
 /// Reads run documents: one JSON object, a JSON list of them, or JSON Lines. A bad line leaves the others alone.
 pub(crate) fn runs(text: &str) -> Vec<Document> {
-    let whole = read(text);
-    match whole {
-        Ok(Value::List(list)) => list
-            .into_iter()
-            .enumerate()
-            .map(|(index, run)| RunSnapshot::new(run).map_err(|error| format!("[{index}]: {error}")))
-            .collect(),
-        Ok(run) => vec![RunSnapshot::new(run).map_err(|error| error.to_string())],
+    match read(text) {
+        Ok(document) => runs_of(document),
         Err(error) => {
             if text.trim().is_empty() {
                 return Vec::new();
@@ -105,6 +102,18 @@ pub(crate) fn runs(text: &str) -> Vec<Document> {
             }
             lines.into_iter().map(|(number, line)| json_line(number + 1, line)).collect()
         }
+    }
+}
+
+/// The run documents in a document: itself, or the items of a list.
+pub(crate) fn runs_of(document: Value) -> Vec<Document> {
+    match document {
+        Value::List(list) => list
+            .into_iter()
+            .enumerate()
+            .map(|(index, run)| RunSnapshot::new(run).map_err(|error| format!("[{index}]: {error}")))
+            .collect(),
+        run => vec![RunSnapshot::new(run).map_err(|error| error.to_string())],
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a person or a program reads: tables on a terminal, JSON elsewhere.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::AsFd;
 
 use comfy_table::{Attribute, Cell, ContentArrangement, ContentLineStyle, LineStyle, Row, Table, TableStyle};
 use runbell::text::{is_inert, one_line};
@@ -47,8 +48,10 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
         false => Cell::new(title),
     };
     table.set_header(head.iter().map(title));
-    if !std::io::stdout().is_terminal() {
-        table.force_no_tty();
+    // A terminal that does not know its width gets what no terminal gets: every column as wide as it needs.
+    match width_of(std::io::stdout()) {
+        Some(width) if std::io::stdout().is_terminal() => drop(table.set_width(width)),
+        _ => drop(table.force_no_tty()),
     }
     for row in rows {
         table.add_row(Row::from(row.iter().map(|cell| one_line_each(cell)).collect::<Vec<_>>()));
@@ -73,6 +76,10 @@ pub(crate) fn colour() -> bool {
 
 /// The width of the terminal on standard error.
 pub(crate) fn width() -> Option<u16> {
-    let size = rustix::termios::tcgetwinsize(std::io::stderr()).ok()?;
+    width_of(std::io::stderr())
+}
+
+fn width_of(stream: impl AsFd) -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
     (size.ws_col > 0).then_some(size.ws_col)
 }

@@ -21,9 +21,16 @@ fn open(args: &DocumentArgs) -> anyhow::Result<(Notifier, VecDeque<Document>)> {
     let notifier = crate::notifier()?.notifications(notifications).build()?;
     let runs = documents::runs(&documents::read_text(&args.file)?);
     if runs.is_empty() {
-        output::complain(&format!("{}: holds no run document", documents::shown(&args.file)));
+        anyhow::bail!("{}: holds no run document; expected JSON or JSON Lines", documents::shown(&args.file));
     }
     Ok((notifier, runs.into()))
+}
+
+/// Says why nothing was printed.
+fn hint(told: bool) {
+    if !told {
+        output::complain("no notifications: the runs have none in spec.notifications, and -c names no file");
+    }
 }
 
 fn current(run: runbell::RunSnapshot) -> Transition {
@@ -34,7 +41,7 @@ fn current(run: runbell::RunSnapshot) -> Transition {
 pub(crate) async fn push(args: DocumentArgs) -> anyhow::Result<u8> {
     let (notifier, mut runs) = open(&args)?;
     let mut under_way = FuturesOrdered::new();
-    let (mut code, mut rows) = (DONE, Vec::new());
+    let (mut code, mut rows, mut told) = (DONE, Vec::new(), false);
     loop {
         while under_way.len() < AT_ONCE
             && let Some(run) = runs.pop_front()
@@ -50,6 +57,7 @@ pub(crate) async fn push(args: DocumentArgs) -> anyhow::Result<u8> {
         }
         let Some(lines) = under_way.next().await else { break };
         for line in lines {
+            told = true;
             code = code.max(code_of(&line));
             if args.format.is_table() {
                 rows.push(row(&line));
@@ -61,6 +69,7 @@ pub(crate) async fn push(args: DocumentArgs) -> anyhow::Result<u8> {
     if !rows.is_empty() {
         output::table(&["UID", "NOTIFICATION", "KIND", "STATE", "STATUS", "REASON", "ATTEMPTS"], rows)?;
     }
+    hint(told);
     Ok(code)
 }
 
@@ -108,6 +117,7 @@ fn row(line: &ReportLine) -> Vec<String> {
 pub(crate) fn explain(args: &DocumentArgs) -> anyhow::Result<u8> {
     let (notifier, runs) = open(args)?;
     let (mut code, mut rows) = (DONE, Vec::new());
+    let mut told = false;
     for run in runs {
         let lines = match run {
             Ok(run) => notifier.explain(current(run)),
@@ -121,6 +131,7 @@ pub(crate) fn explain(args: &DocumentArgs) -> anyhow::Result<u8> {
             }],
         };
         for line in lines {
+            told = true;
             if line.is_fault {
                 code = USAGE;
             }
@@ -135,12 +146,13 @@ pub(crate) fn explain(args: &DocumentArgs) -> anyhow::Result<u8> {
     if !rows.is_empty() {
         output::table(&["UID", "NOTIFICATION", "VERDICT", "REASON", "DETAIL"], rows)?;
     }
+    hint(told);
     Ok(code)
 }
 
 pub(crate) fn preview(args: &PreviewArgs) -> anyhow::Result<u8> {
     let (notifier, runs) = open(&args.documents)?;
-    let mut code = DONE;
+    let (mut code, mut told) = (DONE, false);
     for run in runs {
         let lines = match run {
             Ok(run) => notifier.preview(current(run)),
@@ -155,6 +167,7 @@ pub(crate) fn preview(args: &PreviewArgs) -> anyhow::Result<u8> {
             }
         };
         for line in lines {
+            told = true;
             if line.rendered.is_err() {
                 code = USAGE;
             }
@@ -165,6 +178,7 @@ pub(crate) fn preview(args: &PreviewArgs) -> anyhow::Result<u8> {
             }
         }
     }
+    hint(told);
     Ok(code)
 }
 
@@ -189,13 +203,17 @@ fn readable(line: &PreviewLine, reveal: bool) -> String {
     head + &body + "\n"
 }
 
+/// The payload laid out; a body stands by itself, exactly as it is sent.
 fn laid_out(preview: &Preview<'_>) -> String {
     let Ok(mut shown) = serde_json::to_value(preview) else { return String::new() };
-    // A body that is JSON reads better as such than as one long text.
-    if let Some(body) = shown.pointer_mut("/http/body")
-        && let Some(parsed) = body.as_str().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok())
-    {
-        *body = parsed;
+    let body = shown.pointer_mut("/http/body").map(serde_json::Value::take);
+    if let Some(http) = shown.get_mut("http").and_then(serde_json::Value::as_object_mut) {
+        http.shift_remove("body");
     }
-    serde_json::to_string_pretty(&shown).unwrap_or_default()
+    let mut text = serde_json::to_string_pretty(&shown).unwrap_or_default();
+    if let Some(body) = body.as_ref().and_then(serde_json::Value::as_str) {
+        text.push_str("\nbody:\n");
+        text.push_str(body);
+    }
+    text
 }

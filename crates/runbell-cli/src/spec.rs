@@ -17,6 +17,9 @@ const RESERVED: [&str; 5] = ["name", "when", "message", "severity", "condition"]
 /// Naming the field; values are not quoted, for they may be secrets.
 pub(crate) fn parse(spec: &str, registry: &Registry, number: usize) -> anyhow::Result<Notification> {
     let (kind_name, rest) = spec.split_once(':').unwrap_or((spec, ""));
+    if kind_name.trim().is_empty() {
+        bail!("--notify: must begin with a kind, such as console or webhook:url=…");
+    }
     let kind = registry.get(kind_name.trim()).map_err(|error| anyhow!("--notify: {error}"))?;
     let fields = if rest.trim_start().starts_with('{') { from_json(rest, kind)? } else { from_pairs(rest, kind)? };
 
@@ -78,6 +81,7 @@ fn expand_all(value: &mut Value) -> Result<(), String> {
 /// `@file` or a text with `${ENV}`.
 fn expand(text: &str) -> Result<String, String> {
     match text.strip_prefix('@') {
+        Some(literal) if literal.starts_with('@') => config::expand(literal, Path::new("")),
         Some(path) => config::read_value(Path::new(path)),
         None => config::expand(text, Path::new("")),
     }
@@ -100,7 +104,8 @@ fn from_pairs(rest: &str, kind: &Kind) -> anyhow::Result<Vec<(String, Value)>> {
         let value = match name {
             "when" => Value::List(text.split(',').map(|state| Value::from(state.trim())).collect()),
             reserved if RESERVED.contains(&reserved) => Value::from(text),
-            param => typed(schema::property(kind.schema(), param), &text),
+            param => typed(schema::property(kind.schema(), param), &text)
+                .map_err(|message| anyhow!("--notify {kind_name}: {name}: {message}"))?,
         };
         fields.push((name.to_owned(), value));
     }
@@ -128,16 +133,22 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
-/// Reads a value by the type its schema gives. What does not fit stays text, and the params' check will say so.
-fn typed(schema: Option<&Json>, text: &str) -> Value {
-    let types: Vec<&str> = match schema.and_then(|schema| schema.get("type")) {
+/// Reads a value by the type its schema gives. What does not fit stays text, and the params' check will say so; but what
+/// begins as JSON and is none is a fault, for nobody means that as text.
+fn typed(schema: Option<&Json>, text: &str) -> Result<Value, String> {
+    let Some(schema) = schema else { return Ok(Value::from(text)) };
+    let read = value::read(text.trim());
+    let json_or_text = || match &read {
+        Ok(value) => Ok(value.clone()),
+        Err(error) if text.trim_start().starts_with(['{', '[']) => Err(format!("is not valid JSON: {error}")),
+        Err(_) => Ok(Value::from(text)),
+    };
+    let types: Vec<&str> = match schema.get("type") {
         Some(Json::String(one)) => vec![one],
         Some(Json::Array(many)) => many.iter().filter_map(Json::as_str).collect(),
-        // No type: the param takes anything, such as a body; one that is unknown is text.
-        _ if schema.is_some() => return value::read(text).unwrap_or_else(|_| Value::from(text)),
-        _ => return Value::from(text),
+        // No type: the param takes anything, such as a body.
+        _ => return json_or_text(),
     };
-    let read = value::read(text.trim()).ok();
     let fits = |value: &Value| {
         types.iter().any(|name| match *name {
             "integer" => matches!(value, Value::Int(_)),
@@ -148,20 +159,23 @@ fn typed(schema: Option<&Json>, text: &str) -> Value {
             _ => false,
         })
     };
-    if let Some(value) = read.filter(fits) {
-        return value;
+    if let Some(value) = read.as_ref().ok().filter(|value| fits(value)) {
+        return Ok(value.clone());
     }
-    if types.contains(&"boolean") && !types.contains(&"string") {
+    if types.contains(&"string") {
+        return Ok(Value::from(text));
+    }
+    if types.contains(&"boolean") {
         match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" => return Value::Bool(true),
-            "false" | "no" | "off" => return Value::Bool(false),
+            "true" | "yes" | "on" => return Ok(Value::Bool(true)),
+            "false" | "no" | "off" => return Ok(Value::Bool(false)),
             _ => {}
         }
     }
-    if types.contains(&"array") && !types.contains(&"string") {
-        return Value::List(text.split(',').map(|item| Value::from(item.trim())).collect());
+    if types.contains(&"array") && !text.trim_start().starts_with('[') {
+        return Ok(Value::List(text.split(',').map(|item| Value::from(item.trim())).collect()));
     }
-    Value::from(text)
+    json_or_text().map(|_| Value::from(text))
 }
 
 #[cfg(test)]

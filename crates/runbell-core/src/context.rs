@@ -169,7 +169,7 @@ impl Debug for Shared {
 }
 
 impl Shared {
-    /// The value of type `T`, made on first use.
+    /// The value of type `T`, made on first use. `make` must not look for others here.
     pub fn get_or_init<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = values.get(&TypeId::of::<T>()).and_then(|value| Arc::clone(value).downcast().ok()) {

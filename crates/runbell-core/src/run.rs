@@ -161,6 +161,7 @@ impl RunSnapshot {
 
 /// A run, for runners that have no type of their own. Serializes as MLRun's run document.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct Run {
     /// Who it is.
     pub metadata: RunMetadata,
@@ -172,6 +173,7 @@ pub struct Run {
 
 /// Who a run is.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct RunMetadata {
     /// The name, shared by all runs of one job.
     pub name: String,
@@ -187,6 +189,7 @@ pub struct RunMetadata {
 
 /// What a run was asked to do.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct RunSpec {
     /// The parameters. Everybody who is notified sees them.
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -195,6 +198,7 @@ pub struct RunSpec {
 
 /// How a run goes.
 #[derive(Debug, Clone, Serialize)]
+#[non_exhaustive]
 pub struct RunStatus {
     /// Its state.
     pub state: RunState,

@@ -101,18 +101,44 @@ impl Debug for SecretValues {
 }
 
 impl SecretValues {
-    /// Adds every text inside `value`. Of a URL its path and query count too, for they are the secret part.
+    /// Adds every text and number inside `value`, and the parts of a text that are secrets by themselves: what follows
+    /// `Bearer` in a header; password, path and query values of a URL.
     pub fn add(&mut self, value: &Value) {
         match value {
             Value::String(text) => {
                 self.add_text(text);
+                text.split_whitespace().for_each(|word| self.add_text(word));
                 if let Some((_, rest)) = text.split_once("://") {
-                    self.add_text(rest.find('/').map_or("", |slash| &rest[slash + 1..]));
+                    self.add_url(rest);
                 }
             }
             Value::List(list) => list.iter().for_each(|item| self.add(item)),
             Value::Map(map) => map.values().for_each(|item| self.add(item)),
-            _ => {}
+            Value::Int(_) | Value::BigInt(_) | Value::Float(_) => self.add_text(&value.to_json()),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// Adds the parts of a URL after its `://`.
+    fn add_url(&mut self, rest: &str) {
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if let Some((user, _)) = host.rsplit_once('@') {
+            let password = user.split_once(':').map_or(user, |(_, password)| password);
+            self.add_text(password);
+            self.add_text(&percent_decoded(password));
+        }
+        self.add_text(path);
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        for segment in path.split('/') {
+            // A word such as `services` is no secret; what has digits in it may well be.
+            if segment.bytes().any(|byte| byte.is_ascii_digit()) || segment.len() >= 2 * SEARCHED_LENGTH {
+                self.add_text(segment);
+            }
+        }
+        for pair in query.split('&') {
+            let value = pair.split_once('=').map_or(pair, |(_, value)| value);
+            self.add_text(value);
+            self.add_text(&percent_decoded(value));
         }
     }
 
@@ -188,6 +214,25 @@ impl SecretValues {
     }
 }
 
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let hex = bytes.get(at + 1..at + 3).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.filter(|_| bytes[at] == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 /// Replaces every text in `map` by `mask`, keeping the keys.
 pub(crate) fn blank(map: &Map, mask: &str) -> Map {
     map.keys().map(|key| (key.clone(), Value::from(mask))).collect()
@@ -212,6 +257,16 @@ mod tests {
         assert_eq!(schema.get("x-secret"), Some(&true.into()));
         assert_eq!(schema.get("writeOnly"), Some(&true.into()));
         assert_eq!(schema.get("type"), Some(&"string".into()));
+    }
+
+    #[test]
+    fn the_parts_of_a_secret_are_secret_too() {
+        let mut secrets = SecretValues::default();
+        secrets.add(&Value::from("Bearer token-token-1"));
+        secrets.add(&Value::from("http://user:pass%2Fword-2@h/services/part-number-3/x?tok=value-of-4&a=b"));
+        secrets.add(&Value::Int(98_765_432_109_876));
+        let text = "token-token-1 pass/word-2 pass%2Fword-2 part-number-3 value-of-4 98765432109876 services a=b";
+        assert_eq!(secrets.mask(text, "*"), "* * * * * * services a=b");
     }
 
     #[test]

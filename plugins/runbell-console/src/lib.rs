@@ -58,8 +58,11 @@ impl Sender for ConsoleSender {
             return Err(Error::new(ErrorKind::Internal, "console can only print text"));
         };
         cx.written();
-        let printed = if self.output.colour { self.output.print(&paint::paint(body)) } else { self.output.print(body) };
-        match printed {
+        let text = if self.output.colour { paint::paint(body) } else { body.clone() };
+        let output = self.output.clone();
+        // A pipe that nobody reads blocks whoever writes to it, and that must not be the job.
+        let printing = tokio::task::spawn_blocking(move || output.print(&text));
+        match printing.await.unwrap_or_else(|_stopped| Err(std::io::ErrorKind::Interrupted.into())) {
             Ok(()) => Ok(Receipt { answer: "printed".into() }),
             Err(error) => Err(Error::new(ErrorKind::Unreachable, "the output cannot be written to").caused_by(error)),
         }

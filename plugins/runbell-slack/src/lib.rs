@@ -85,9 +85,6 @@ impl SenderKind for Slack {
     }
 
     fn build(params: SlackParams, cx: &BuildContext) -> Result<Http<Slack>> {
-        let mut found = Findings::default();
-        found.extend_below("params", Self::validate(&params, cx));
-        found.into_result()?;
         Http::new(Slack { webhook: params.webhook }, cx, HttpOptions::default())
     }
 }

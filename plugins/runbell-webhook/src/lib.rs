@@ -50,15 +50,9 @@ impl SenderKind for Webhook {
     }
 
     fn build(params: WebhookParams, cx: &BuildContext) -> Result<Http<Webhook>> {
-        let mut found = Findings::default();
-        found.extend_below("params", params.check(cx));
-        found.into_result()?;
         let wanted = params.method();
         let signer = params.signing_secret.as_ref().and_then(|secret| Signer::new(secret.reveal()).ok());
-        let ours = |name: &str| {
-            let reserved = if signer.is_some() { OURS } else { &OURS[..1] };
-            reserved.iter().any(|known| name.eq_ignore_ascii_case(known))
-        };
+        let ours = |name: &str| OURS.iter().any(|known| name.eq_ignore_ascii_case(known));
         let kind = Webhook {
             method: METHODS.into_iter().find(|known| known.eq_ignore_ascii_case(wanted)).unwrap_or("POST"),
             headers: params.headers.into_iter().flat_map(|map| map.0).filter(|(name, _)| !ours(name)).collect(),

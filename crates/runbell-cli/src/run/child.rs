@@ -58,15 +58,27 @@ pub(super) async fn execute(
     let mut words = args.command.iter();
     let program = words.next().cloned().unwrap_or_default();
     let mut command = Command::new(&program);
-    command.args(words).env("RUNBELL_RESULTS", results.path());
-    if args.tail.is_some() {
-        command.stderr(Stdio::piped());
+    command.args(words);
+    if let Some(path) = results.path() {
+        command.env("RUNBELL_RESULTS", path);
     }
-    let mut child = match command.spawn() {
+    let tail = args.tail.and_then(|lines| {
+        let (reader, writer) = std::io::pipe().ok()?;
+        let tail = Tail::follow(reader, usize::from(lines)).ok()?;
+        command.stderr(Stdio::from(writer));
+        Some(tail)
+    });
+    let spawned = command.spawn();
+    // It holds the writing end of the pipe, whose end is the command's end.
+    drop(command);
+    let mut child = match spawned {
         Ok(child) => child,
         Err(error) => {
             let (code, what) = match error.kind() {
                 ErrorKind::NotFound => (127, "command not found".to_owned()),
+                ErrorKind::PermissionDenied if std::path::Path::new(&program).is_dir() => {
+                    (126, "is a directory; name a program in it".to_owned())
+                }
                 ErrorKind::PermissionDenied => (126, "is not executable; check its permissions".to_owned()),
                 _ => (126, format!("cannot be executed: {error}")),
             };
@@ -74,7 +86,6 @@ pub(super) async fn execute(
             return Outcome { ending, started: false, stopped_by: None, tail: String::new() };
         }
     };
-    let tail = args.tail.and_then(|lines| Some(Tail::follow(child.stderr.take()?, usize::from(lines))));
     started();
     let (ending, stopped_by) = wait(&mut child, signals).await;
     let tail = match tail {

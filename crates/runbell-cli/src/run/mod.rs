@@ -5,6 +5,7 @@ mod results;
 mod signals;
 mod tail;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,32 +45,50 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<u8> {
 
     run.status.end_time = Some(SystemClock.now().to_string());
     conclude(&mut run, &outcome, &notifier);
+    let mut complaints = Vec::new();
     if outcome.started {
         match results.read() {
             Ok(found) => run.status.results = found,
-            Err(note) => output::complain(&format!("results: {note}")),
+            Err(note) => complaints.push(format!("results: {note}")),
         }
     } else if let Ending::NotStarted { message, .. } = &outcome.ending {
-        output::complain(message);
+        complaints.push(message.clone());
     }
+    complain(std::mem::take(&mut complaints)).await;
     tell(&notifier, &run);
 
     tokio::select! {
         _ = notifier.shutdown(BUDGET) => {}
         // Whoever asks to stop now has seen the command end and does not want to wait for its news.
-        () = signals.asked_to_stop() => output::complain("notifications given up"),
+        () = signals.asked_to_stop() => complaints.push("notifications given up".to_owned()),
     }
+    // Oddities of the configuration have been told before the command began.
+    let mut told: BTreeSet<String> = notifier.warnings().collect();
     for line in failures.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         let name = text::one_line(&line.notification, 80);
         if line.status == Status::Error {
-            output::complain(&format!("{name}: not delivered ({}): {}", line.state, line.reason));
+            complaints.push(format!("{name}: not delivered ({}): {}", line.state, line.reason));
         }
         for note in &line.notes {
-            output::complain(&format!("{name}: note: {note}"));
+            if told.insert(format!("{name}: {note}")) {
+                complaints.push(format!("{name}: note: {note}"));
+            }
         }
     }
+    complain(complaints).await;
     Ok(outcome.exit_code())
 }
+
+/// Says what is wrong, on a thread of its own: somebody who does not read must not hold the end of the run.
+async fn complain(complaints: Vec<String>) {
+    if !complaints.is_empty() {
+        let saying = tokio::task::spawn_blocking(move || complaints.iter().for_each(|text| output::complain(text)));
+        let _ = tokio::time::timeout(PATIENCE, saying).await;
+    }
+}
+
+/// How long standard error may take a complaint.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Tells of the run's current state in the background.
 fn tell(notifier: &Notifier, run: &Run) {
@@ -88,6 +107,12 @@ fn describe(args: &RunArgs) -> anyhow::Result<Run> {
         }
         (None, None) => bail!("CMD: is required"),
     };
+    if args.command.first().is_some_and(|command| command.is_empty()) {
+        bail!("CMD: must not be empty");
+    }
+    if args.project.trim().is_empty() {
+        bail!("--project: must not be empty");
+    }
     if name.trim().is_empty() {
         bail!("--name: must not be empty");
     }
@@ -135,7 +160,7 @@ fn conclude(run: &mut Run, outcome: &Outcome, notifier: &Notifier) {
             run.status.status_text = Some(format!("received {name}, then {how}"));
         }
         None if run.status.state == RunState::Error => {
-            let tail = notifier.mask(&outcome.tail);
+            let tail = tail::cut(&notifier.mask(&outcome.tail));
             run.status.error = Some(if tail.is_empty() { how } else { format!("{how}\n{tail}") });
         }
         None => {}

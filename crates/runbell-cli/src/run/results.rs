@@ -2,14 +2,15 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use runbell::value::read;
+use rustix::fs::OFlags;
 
 use super::{ResultsMap, as_results};
-use crate::documents;
+use crate::{documents, output};
 
 /// The largest results file: 1 MiB.
 const LARGEST: u64 = 1 << 20;
@@ -17,10 +18,11 @@ const LARGEST: u64 = 1 << 20;
 /// Where results are written, and what was there before.
 #[derive(Debug)]
 pub(super) struct Results {
-    path: PathBuf,
+    /// `None` when there was no place for a file that nobody named.
+    path: Option<PathBuf>,
     before: Option<Stamp>,
     /// The folder of a file that nobody named; removed when the run is over.
-    _folder: Option<tempfile::TempDir>,
+    folder: Option<tempfile::TempDir>,
 }
 
 /// What tells a file that was written from one that was not.
@@ -42,17 +44,24 @@ impl Results {
                 let path =
                     std::path::absolute(path).with_context(|| format!("--results: {}", documents::shown(path)))?;
                 let before = fs::metadata(&path).ok().map(|metadata| Stamp::of(&metadata));
-                Ok(Results { path, before, _folder: None })
+                Ok(Results { path: Some(path), before, folder: None })
             }
-            None => {
-                let folder = tempfile::Builder::new().prefix("runbell-").tempdir().context("a folder for results")?;
-                Ok(Results { path: folder.path().join("results.json"), before: None, _folder: Some(folder) })
-            }
+            None => match tempfile::Builder::new().prefix("runbell-").tempdir() {
+                Ok(folder) => {
+                    Ok(Results { path: Some(folder.path().join("results.json")), before: None, folder: Some(folder) })
+                }
+                Err(error) => {
+                    // The command does not need it, or it would have been named.
+                    let kind = error.kind();
+                    output::complain(&format!("no $RUNBELL_RESULTS: its folder cannot be made ({kind}); set TMPDIR"));
+                    Ok(Results { path: None, before: None, folder: None })
+                }
+            },
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// What the command wrote; nothing when it wrote nothing.
@@ -60,22 +69,27 @@ impl Results {
     /// # Errors
     /// A note on why the file does not count: unreadable, larger than 1 MiB, no JSON object, or older than the run.
     pub(super) fn read(&self) -> Result<ResultsMap, String> {
-        let named = self._folder.is_none();
-        let shown = if named { documents::shown(&self.path) } else { "$RUNBELL_RESULTS".to_owned() };
+        let Some(path) = &self.path else { return Ok(ResultsMap::new()) };
+        let named = self.folder.is_none();
+        let shown = if named { documents::shown(path) } else { "$RUNBELL_RESULTS".to_owned() };
         let fault = |what: String| Err(format!("{shown}: {what}; the results are left out"));
-        let metadata = match fs::metadata(&self.path) {
+        // Whatever the command put there, a pipe or a device, opening and reading it must not wait.
+        let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let file = match File::options().read(true).custom_flags(nonblocking).open(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(ResultsMap::new()),
             Err(error) => return fault(format!("cannot be read: {error}")),
-            Ok(metadata) => metadata,
+            Ok(file) => file,
         };
-        if !metadata.is_file() {
-            return fault("is not a regular file".to_owned());
-        }
-        if self.before.as_ref() == Some(&Stamp::of(&metadata)) {
-            return fault("was not written by this command".to_owned());
+        match file.metadata() {
+            Err(error) => return fault(format!("cannot be read: {error}")),
+            Ok(metadata) if !metadata.is_file() => return fault("is not a regular file".to_owned()),
+            Ok(metadata) if self.before.as_ref() == Some(&Stamp::of(&metadata)) => {
+                return fault("was not written by this command".to_owned());
+            }
+            Ok(_) => {}
         }
         let mut bytes = Vec::new();
-        match File::open(&self.path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+        match file.take(LARGEST + 1).read_to_end(&mut bytes) {
             Err(error) => return fault(format!("cannot be read: {error}")),
             Ok(_) if bytes.len() as u64 > LARGEST => {
                 return fault("is larger than 1 MiB; write a summary instead".to_owned());

@@ -1,16 +1,17 @@
 //! Passes a command's standard error on, and keeps its last lines.
 
 use std::collections::VecDeque;
-use std::io::Write as _;
+use std::io::{PipeReader, Read as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
-use tokio::process::ChildStderr;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
-/// The longest line that is kept, in bytes.
+/// The longest line that is shown, in characters.
 const LINE: usize = 4096;
+
+/// The longest line that is kept, in bytes. More than is shown, so that a secret at the cut is masked as a whole.
+const KEPT: usize = 4 * LINE;
 
 /// How long to wait for the rest after the command ended. A program it left behind may hold the stream open.
 const REST: Duration = Duration::from_millis(500);
@@ -19,29 +20,41 @@ const REST: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Tail {
     kept: Arc<Mutex<Lines>>,
-    copying: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl Tail {
-    pub(super) fn follow(mut stream: ChildStderr, lines: usize) -> Self {
+    /// Copies on a thread of its own, for a reader that is slow or gone must hold up the command and nobody else: a slow
+    /// one makes the pipe run full, and one that is gone closes it, as without a pipe in between.
+    pub(super) fn follow(mut stream: PipeReader, lines: usize) -> std::io::Result<Self> {
         let kept = Arc::new(Mutex::new(Lines { limit: lines, done: VecDeque::new(), open: Vec::new() }));
         let keeping = Arc::clone(&kept);
-        let copying = tokio::spawn(async move {
+        let (end, ended) = oneshot::channel();
+        std::thread::Builder::new().name("tail".to_owned()).spawn(move || {
             let mut buffer = [0; 8192];
-            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-                // The command's own output goes first, whatever becomes of ours.
-                let _ = std::io::stderr().write_all(&buffer[..count]);
+            while let Ok(count @ 1..) = stream.read(&mut buffer) {
                 keeping.lock().unwrap_or_else(PoisonError::into_inner).add(&buffer[..count]);
+                if std::io::stderr().write_all(&buffer[..count]).is_err() {
+                    break;
+                }
             }
-        });
-        Tail { kept, copying }
+            drop(stream);
+            // Nobody waits any more when the run has ended first.
+            let _ = end.send(());
+        })?;
+        Ok(Tail { kept, ended })
     }
 
     /// The last lines, once the stream has ended or the command has been gone for a while.
     pub(super) async fn finish(self) -> String {
-        let _ = tokio::time::timeout(REST, self.copying).await;
+        let _ = tokio::time::timeout(REST, self.ended).await;
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).text()
     }
+}
+
+/// Cuts every line to what is shown. After masking, so that no part of a secret is left.
+pub(super) fn cut(text: &str) -> String {
+    text.lines().map(|line| line.chars().take(LINE).collect::<String>()).collect::<Vec<_>>().join("\n")
 }
 
 #[derive(Debug)]
@@ -58,7 +71,7 @@ impl Lines {
                 Some(text) => (text, true),
                 None => (piece, false),
             };
-            let room = LINE.saturating_sub(self.open.len());
+            let room = KEPT.saturating_sub(self.open.len());
             self.open.extend_from_slice(&text[..text.len().min(room)]);
             if ends {
                 self.push();
@@ -96,7 +109,9 @@ mod tests {
         lines.add(b"one\ntw");
         lines.add(b"o\nthree\r\n10%\r20%");
         assert_eq!(lines.text(), "three\n20%");
-        lines.add(&[b'x'; 10_000]);
-        assert_eq!(lines.text().lines().last().map(str::len), Some(LINE));
+        lines.add(&[b'x'; 100_000]);
+        let text = lines.text();
+        assert_eq!(text.lines().last().map(str::len), Some(KEPT));
+        assert_eq!(cut(&text).lines().last().map(str::len), Some(LINE));
     }
 }
