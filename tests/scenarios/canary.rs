@@ -90,3 +90,25 @@ async fn no_output_holds_a_secret() {
         assert_clean(&ours, what);
     }
 }
+
+#[test]
+fn a_tail_holds_no_part_of_a_secret() {
+    let folder = Folder::new();
+    let config = folder.file(
+        "n.json",
+        &json!([{ "kind": "console", "name": "c", "when": ["error"] },
+                { "kind": "webhook", "name": "w", "when": ["running"], "secret_params": {
+                    "url": format!("http://user:pw-{CANARY}@127.0.0.1:1/x?tok=q-{CANARY}"),
+                    "headers": { "Authorization": format!("Bearer {CANARY}") } } }])
+        .to_string(),
+    );
+    // As tools print them; the last one stands where a line is cut.
+    let script = format!(
+        "printf '401 for {CANARY}\\npw-{CANARY} q-{CANARY}\\n%4090s{CANARY}\\n' x >/dev/null; \
+         printf '401 for {CANARY}\\npw-{CANARY} q-{CANARY}\\n%4090s{CANARY}\\n' x >&2; exit 1"
+    );
+    let said = say(&mut runbell(&["run", "--tail", "5", "-c", &config, "--", "sh", "-c", &script]));
+    let told = said.err.split("Run failed").nth(1).expect("a notification");
+    assert!(told.contains("401 for ***"), "{told}");
+    assert!(!told.contains("CANARY"), "{told}");
+}

@@ -313,3 +313,60 @@ impl Listener {
         self.request.recv_timeout(std::time::Duration::from_secs(20)).expect("a request")
     }
 }
+
+#[test]
+fn an_option_that_is_none_is_refused_and_not_run() {
+    for args in [vec!["run", "--notfy", "console", "--", "true"], vec!["run", "--tial", "5", "--", "true"]] {
+        let said = say(&mut runbell(&args));
+        assert_eq!(said.code, Some(2), "{}", said.err);
+        assert!(said.err.contains("unexpected argument"), "{}", said.err);
+    }
+    assert_eq!(say(&mut runbell(&["run", "--", "sh", "-c", "exit $#", "-x", "--y", "-z", "-w"])).code, Some(3));
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_nothing_up_for_long() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    // Fills the pipe, so that whoever writes next has to wait.
+    let filling = std::thread::spawn({
+        let mut writer = writer.try_clone().expect("a pipe");
+        move || while std::io::Write::write_all(&mut writer, &[b'x'; 4096]).is_ok() {}
+    });
+    let started = std::time::Instant::now();
+    let mut child = runbell(&["run", "--", "sh", "-c", "exit 4"]).stderr(writer).spawn().expect("it starts");
+    assert_eq!(child.wait().expect("it ends").code(), Some(4));
+    assert!(started.elapsed().as_secs() <= 35, "{:?}", started.elapsed());
+    drop(reader);
+    filling.join().expect("no panic");
+}
+
+#[test]
+fn with_a_tail_a_reader_that_is_gone_ends_the_command_as_without() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = runbell(&["run", "--tail", "3", "--", "sh", "-c", "while echo y >&2; do :; done; exit 9"]);
+    let started = std::time::Instant::now();
+    let status = command.stderr(writer).status().expect("it starts");
+    // The shell's own SIGPIPE, or its echo's failure: either way it does not go on for ever.
+    assert!(matches!(status.code(), Some(9 | 141)), "{status:?}");
+    assert!(started.elapsed().as_secs() < 30);
+}
+
+#[test]
+fn no_place_for_results_does_not_keep_the_command_from_running() {
+    let said =
+        say(runbell(&["run", "--", "sh", "-c", "echo ran ${RUNBELL_RESULTS:-none}"]).env("TMPDIR", "/nonexistent"));
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "ran none\n"), "{}", said.err);
+    assert!(said.err.contains("set TMPDIR"), "{}", said.err);
+}
+
+#[test]
+fn results_that_would_block_are_refused() {
+    for script in
+        ["mkfifo \"$RUNBELL_RESULTS\"", "ln -s /proc/kmsg \"$RUNBELL_RESULTS\"", "ln -s /dev/zero \"$RUNBELL_RESULTS\""]
+    {
+        let said = say(&mut runbell(&["run", "--", "sh", "-c", script]));
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        assert!(said.err.contains("the results are left out"), "{script}: {}", said.err);
+    }
+}

@@ -214,3 +214,21 @@ fn completions_for_every_shell() {
         assert!(said.code == Some(0) && said.out.contains("runbell"), "{shell}");
     }
 }
+
+#[tokio::test]
+async fn push_goes_on_when_its_reader_is_gone() {
+    let peer = FakeHttp::start().await;
+    let folder = Folder::new();
+    let lines: String = (0..200)
+        .map(|number| format!("{}\n", run(&format!("u{number}"), "completed", json!([webhook("w", &peer.url("/x"))]))))
+        .collect();
+    let file = folder.file("runs.jsonl", &lines);
+    let status = beside(move || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        runbell(&["push", &file]).stdout(writer).status().expect("it starts")
+    })
+    .await;
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(peer.requests().len(), 200);
+}
