@@ -69,7 +69,7 @@ fn texts_are_rendered() {
 }
 
 #[test]
-fn runs_print_as_the_seed_shows() {
+fn runs_print_as_documented() {
     let (printed, notes) = text("{{ runs }}");
     assert!(notes.is_empty());
     assert!(

@@ -41,10 +41,14 @@ pub fn notifier() -> Result<NotifierBuilder> {
     registry().map(Notifier::builder)
 }
 
-/// The documents: how it is built, what it costs.
+/// The documents: what can be configured, how it is built, how to add a kind, what it costs.
 pub mod docs {
     #[doc = include_str!("../docs/architecture.md")]
     pub mod architecture {}
+    #[doc = include_str!("../docs/notifications.md")]
+    pub mod notifications {}
     #[doc = include_str!("../docs/performance.md")]
     pub mod performance {}
+    #[doc = include_str!("../docs/plugins.md")]
+    pub mod plugins {}
 }

@@ -1,6 +1,6 @@
 //! What MLRun 1.12.1 posts in the same situations: its observed blocks.
 //!
-//! Our additions (`text`, and `verbatim` in text objects: numbers 24 and 7 of the list of differences) are dropped
+//! Our additions (`text`, and `verbatim` in text objects) are dropped
 //! before comparing. Only cases of mode `direct` without alerts belong here; whole pushes are the runtime's.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -73,26 +73,28 @@ fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// The number of the difference a title falls under, and the header that is expected instead.
-fn title_rule(input: &Value) -> Option<(u8, String)> {
+/// Why a title is cut elsewhere than MLRun cuts it, and the header that is expected instead.
+fn title_rule(input: &Value) -> Option<(&'static str, String)> {
     let title = format!("[{}] {}", text(input, "severity"), text(input, "message"));
     let fits = units(&title) <= 150;
     let comma = title.find(", ").filter(|at| title[..*at].chars().count() < 149);
     match comma {
-        Some(comma) if !fits && title.find(',') != Some(comma) => Some((13, title[..comma].to_owned())),
+        Some(comma) if !fits && title.find(',') != Some(comma) => {
+            Some(("cut at the first comma with a space", title[..comma].to_owned()))
+        }
         None if title.chars().take(150).map(char::len_utf16).sum::<usize>() > 150 => {
             let mut used = 0;
             let header = title.chars().take_while(|c| {
                 used += c.len_utf16();
                 used <= 150
             });
-            Some((7, header.collect()))
+            Some(("lengths are UTF-16 units", header.collect()))
         }
         _ => None,
     }
 }
 
-/// Whether run data holds what we escape (number 7).
+/// Whether run data holds what we escape.
 fn escapes(input: &Value) -> bool {
     input.get("runs").is_some_and(|runs| runs.to_json().contains(['<', '>', '&']))
 }

@@ -72,7 +72,7 @@ impl WebhookParams {
             found.fault("method", format!("must be one of {}", METHODS.join(", ")));
         }
         for (name, value) in self.headers.iter().flat_map(|map| &map.0) {
-            check_header(name, value.reveal(), self.signing_secret.is_some(), &mut found);
+            check_header(name, value.reveal(), &mut found);
         }
         if let Some(secret) = &self.signing_secret
             && let Err(fault) = Signer::new(secret.reveal())
@@ -91,7 +91,7 @@ impl WebhookParams {
     }
 }
 
-fn check_header(name: &str, value: &str, signed: bool, found: &mut Findings) {
+fn check_header(name: &str, value: &str, found: &mut Findings) {
     let path = format!("headers.{name}");
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
@@ -100,7 +100,7 @@ fn check_header(name: &str, value: &str, signed: bool, found: &mut Findings) {
         found.fault(path, "belongs to the connection and cannot be set");
     } else if !value.chars().all(|c| c == '\t' || !c.is_control()) {
         found.fault(path, "must not hold line breaks or other control characters");
-    } else if OURS.iter().take(if signed { 3 } else { 1 }).any(|known| name.eq_ignore_ascii_case(known)) {
+    } else if OURS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
         found.warning(path, "is set by Runbell; this value is not sent");
     }
 }

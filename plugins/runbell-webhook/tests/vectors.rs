@@ -47,8 +47,8 @@ fn message(input: &Value) -> Message {
     }
 }
 
-/// The number of the rule by which a case is expected to differ.
-fn rule(input: &Value, expected: &Value) -> Option<u8> {
+/// Whether a case is expected to differ: MLRun's writer stops at 64 bit.
+fn is_huge(input: &Value) -> bool {
     fn huge(value: &Value) -> bool {
         match value {
             // MLRun's writer stops at 2^64-1.
@@ -58,8 +58,7 @@ fn rule(input: &Value, expected: &Value) -> Option<u8> {
             _ => false,
         }
     }
-    let _ = expected;
-    huge(input).then_some(36)
+    huge(input)
 }
 
 /// Equal but for the order of keys; `1` and `1.0` differ.
@@ -92,26 +91,23 @@ fn direct_cases() {
         let Payload::Http(request) = sender.render(&message(&input)).expect("rendered").payload else { panic!("{id}") };
         let body = std::str::from_utf8(&request.body).expect("UTF-8");
         let mut sent = read(body).expect("JSON");
-        // Number 20: the name is an addition.
+        // The name is an addition, which MLRun's documentation promises.
         if let Value::Map(map) = &mut sent {
             map.shift_remove("name");
         }
         let requests = expected.get("requests").and_then(Value::as_list).unwrap_or_default();
-        match rule(&input, &expected) {
-            Some(36) => {
-                assert!(requests.is_empty() && body.contains("1180591620717411303424"), "{id}");
-                differing += 1;
-            }
-            _ => {
-                let [one] = requests else { panic!("{id}: one request is expected") };
-                let wanted = read(text(one, "body_text")).expect("JSON");
-                assert!(same(&sent, &wanted), "{id}\n{body}\n{}", text(one, "body_text"));
-                assert_eq!(request.method, text(one, "method"), "{id}");
-                assert!(request.url.reveal().eq_ignore_ascii_case(text(one, "url")), "{id}");
-                assert!(request.has_header("content-type"), "{id}");
-                compared += 1;
-            }
+        if is_huge(&input) {
+            assert!(requests.is_empty() && body.contains("1180591620717411303424"), "{id}");
+            differing += 1;
+            continue;
         }
+        let [one] = requests else { panic!("{id}: one request is expected") };
+        let wanted = read(text(one, "body_text")).expect("JSON");
+        assert!(same(&sent, &wanted), "{id}\n{body}\n{}", text(one, "body_text"));
+        assert_eq!(request.method, text(one, "method"), "{id}");
+        assert!(request.url.reveal().eq_ignore_ascii_case(text(one, "url")), "{id}");
+        assert!(request.has_header("content-type"), "{id}");
+        compared += 1;
     }
     assert_eq!((compared, differing), (19, 1));
 }
