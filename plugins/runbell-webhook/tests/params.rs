@@ -61,6 +61,11 @@ fn every_fault_names_its_field() {
         ("headers", json!({"X": "a\r\nB: c"}), "headers.X: must not hold line breaks or other control characters"),
         ("headers", json!({"X": ["a"]}), "headers.X: must be a text, a number or a boolean"),
         ("headers", json!({"Webhook-Id": "1"}), "headers.Webhook-Id: is set by Runbell; this value is not sent"),
+        (
+            "headers",
+            json!({"webhook-signature": "mine"}),
+            "headers.webhook-signature: is set by Runbell; this value is not sent",
+        ),
         ("headers", json!("X: 1"), "headers: must be an object, not a text"),
         ("signing_secret", json!("hunter2"), "signing_secret: must start with `whsec_`"),
         ("timeout_secs", json!(0), "timeout_secs: must be from 1 to 60"),
@@ -72,7 +77,7 @@ fn every_fault_names_its_field() {
     for (name, value) in [
         ("url", json!(" HTTPS://User:pw@h:1/x?y#z ")),
         ("method", json!(" pAtCh ")),
-        ("headers", json!({"X": 1.5, "Y": true, "Z": "ü", "webhook-signature": "mine"})),
+        ("headers", json!({"X": 1.5, "Y": true, "Z": "ü"})),
         ("headers", Json::Null),
         ("method", Json::Null),
         ("override_body", json!({"a": ["{{ runs }}", {"b": 1}]})),
