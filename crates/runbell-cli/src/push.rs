@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use runbell::{
-    Error, ErrorKind, Explanation, Notifier, Payload, Preview, PreviewLine, ReportLine, RunState, Status, SystemClock,
-    Transition,
+    Error, ErrorKind, Explanation, Notifier, Payload, Preview, PreviewLine, ReportLine, SystemClock, Transition,
 };
 
 use crate::args::{DocumentArgs, PreviewArgs};
@@ -51,7 +50,7 @@ pub(crate) async fn push(args: DocumentArgs) -> anyhow::Result<u8> {
             under_way.push_back(async move {
                 match dispatch {
                     Ok(dispatch) => dispatch.await.lines,
-                    Err(message) => vec![not_a_run(&message)],
+                    Err(message) => vec![ReportLine::not_a_run(&Error::new(ErrorKind::RunInvalid, message))],
                 }
             });
         }
@@ -78,22 +77,6 @@ fn code_of(line: &ReportLine) -> u8 {
         None => DONE,
         Some(kind) if kind.is_configuration() => USAGE,
         Some(_) => NOT_DELIVERED,
-    }
-}
-
-fn not_a_run(message: &str) -> ReportLine {
-    let error = Error::new(ErrorKind::RunInvalid, message.to_owned());
-    ReportLine {
-        uid: String::new(),
-        notification: String::new(),
-        kind: String::new(),
-        state: RunState::Unknown,
-        status: Status::Error,
-        reason: error.reason(),
-        attempts: 0,
-        notes: Vec::new(),
-        error: Some(error.kind()),
-        ambiguous: false,
     }
 }
 

@@ -49,6 +49,11 @@ impl Findings {
         self.0.push(Finding { level: Level::Warning, path: path.into(), message: message.into() });
     }
 
+    /// Adds a finding as it is.
+    pub fn push(&mut self, finding: Finding) {
+        self.0.push(finding);
+    }
+
     /// Adds all of `other`, each path below `prefix`.
     pub fn extend_below(&mut self, prefix: &str, other: Findings) {
         self.0.extend(other.0.into_iter().map(|mut finding| {

@@ -185,12 +185,7 @@ impl Kind {
             // The schema has said it already, mostly in better words.
             let said = found.has_fault_at(&finding.path) || found.iter().any(|other| other == finding);
             if !said {
-                let mut one = Findings::default();
-                match finding.level {
-                    crate::findings::Level::Fault => one.fault(finding.path.clone(), finding.message.clone()),
-                    crate::findings::Level::Warning => one.warning(finding.path.clone(), finding.message.clone()),
-                }
-                found.extend_below("", one);
+                found.push(finding.clone());
             }
         }
         found

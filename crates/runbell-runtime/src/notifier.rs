@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use runbell_core::{
     BuildContext, Error, ErrorKind, Findings, Layer, Links, Map, Notification, Registry, Result, RetryPolicy, Run,
-    RunSnapshot, RunState, RunView, SecretValues, Timestamp, Transition, Value, text,
+    RunSnapshot, RunView, SecretValues, Timestamp, Transition, Value, text,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -91,7 +91,7 @@ impl Notifier {
         async move {
             match frozen {
                 Ok(dispatch) => dispatch.run().await,
-                Err(error) => Report { lines: vec![unreadable(&error)] },
+                Err(error) => Report { lines: vec![ReportLine::not_a_run(&error)] },
             }
         }
     }
@@ -265,18 +265,7 @@ impl Dispatch {
 
 impl Notifier {
     async fn work(&self, plan: &Plan, entry: &Entry, ticket: Option<Ticket>) -> ReportLine {
-        let mut line = ReportLine {
-            uid: plan.transition.run.uid().to_owned(),
-            notification: String::new(),
-            kind: String::new(),
-            state: plan.transition.state,
-            status: Status::Skipped,
-            reason: String::new(),
-            attempts: 0,
-            notes: Vec::new(),
-            error: None,
-            ambiguous: false,
-        };
+        let mut line = ReportLine::about(plan.transition.run.uid(), plan.transition.state);
         match (entry, ticket) {
             (Ok(prepared), Some(ticket)) => self.decide_and_deliver(plan, prepared, ticket, &mut line).await,
             (Err(unprepared), _) => {
@@ -358,23 +347,6 @@ impl Drop for Unfinished {
             tracing::error!(uid = self.uid, "not told: the runtime ended first; call shutdown before it does");
         }
     }
-}
-
-fn unreadable(error: &Error) -> ReportLine {
-    let mut line = ReportLine {
-        uid: String::new(),
-        notification: String::new(),
-        kind: String::new(),
-        state: RunState::Unknown,
-        status: Status::Error,
-        reason: String::new(),
-        attempts: 0,
-        notes: Vec::new(),
-        error: None,
-        ambiguous: false,
-    };
-    line.failed(error);
-    line
 }
 
 /// Makes a [`Notifier`].

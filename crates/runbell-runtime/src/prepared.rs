@@ -121,10 +121,7 @@ impl Workshop {
                         "params"
                     };
                     let mut one = Findings::default();
-                    match finding.level {
-                        runbell_core::Level::Fault => one.fault(finding.path.clone(), finding.message.clone()),
-                        runbell_core::Level::Warning => one.warning(finding.path.clone(), finding.message.clone()),
-                    }
+                    one.push(finding.clone());
                     found.extend_below(map, one);
                 }
             }

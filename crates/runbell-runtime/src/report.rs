@@ -80,6 +80,29 @@ impl Status {
 }
 
 impl ReportLine {
+    /// A line about a run in a state, of which nothing else is known yet.
+    pub(crate) fn about(uid: &str, state: RunState) -> Self {
+        ReportLine {
+            uid: uid.to_owned(),
+            notification: String::new(),
+            kind: String::new(),
+            state,
+            status: Status::Skipped,
+            reason: String::new(),
+            attempts: 0,
+            notes: Vec::new(),
+            error: None,
+            ambiguous: false,
+        }
+    }
+
+    /// The line for something that is no run, and why.
+    pub fn not_a_run(error: &Error) -> Self {
+        let mut line = ReportLine::about("", RunState::Unknown);
+        line.failed(error);
+        line
+    }
+
     pub(crate) fn failed(&mut self, error: &Error) {
         self.status = Status::Error;
         self.reason = error.reason();
