@@ -12,6 +12,7 @@
 
 mod clock;
 mod context;
+mod egress;
 mod error;
 mod findings;
 mod key;
@@ -38,8 +39,10 @@ pub use async_trait::async_trait;
 pub use bytes::Bytes;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{BuildContext, EmptyEnv, Env, Output, ProcessEnv, Shared, Site};
+pub use egress::{CA_FILE, Decision, Egress};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use findings::{Finding, Findings, Level};
+pub use ipnet::IpNet;
 pub use key::DeliveryKey;
 pub use message::{Links, Message};
 pub use notification::{MAX_SECRET_PARAMS, Notification, SECRET_KEY};

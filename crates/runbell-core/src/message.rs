@@ -54,7 +54,9 @@ impl Links {
     /// A workflow step that never became a run has no uid; MLRun writes `None` in its place, and so does this.
     pub fn run(&self, run: &RunSnapshot) -> Option<String> {
         let ui = self.ui_url.as_deref()?;
-        let mut url = format!("{ui}/projects/");
+        let mut url = String::with_capacity(ui.len() + run.project().len() + run.name().len() + run.uid().len() + 64);
+        url.push_str(ui);
+        url.push_str("/projects/");
         percent_encode(run.project(), &mut url);
         url.push_str("/jobs/monitor-jobs/");
         percent_encode(run.name(), &mut url);
@@ -68,14 +70,18 @@ impl Links {
 /// Encodes a path segment, so that run data cannot leave its place in a link or end it.
 fn percent_encode(segment: &str, out: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in segment.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(byte.into());
-        } else {
+    let stays = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    let mut rest = segment;
+    while !rest.is_empty() {
+        let plain = rest.bytes().take_while(|byte| stays(*byte)).count();
+        out.push_str(&rest[..plain]);
+        let Some(character) = rest[plain..].chars().next() else { break };
+        for byte in rest[plain..plain + character.len_utf8()].bytes() {
             out.push('%');
             out.push(HEX[usize::from(byte >> 4)].into());
             out.push(HEX[usize::from(byte & 15)].into());
         }
+        rest = &rest[plain + character.len_utf8()..];
     }
 }
 

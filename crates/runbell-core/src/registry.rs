@@ -35,6 +35,10 @@ pub struct Registration {
     pub aliases: &'static [&'static str],
     /// Where it may be sent from.
     pub place: Place,
+    /// Kinds before which it steps back.
+    pub yields_to: &'static [&'static str],
+    /// Whether there is anything here to show it on.
+    pub is_active: fn(&BuildContext) -> bool,
     /// The crate it comes from; named in every conflict.
     pub package: &'static str,
     /// That crate's version.
@@ -63,6 +67,8 @@ impl Registration {
             kind: K::KIND,
             aliases: K::ALIASES,
             place: K::PLACE,
+            yields_to: K::YIELDS_TO,
+            is_active: K::is_active,
             package,
             version,
             schema: schema::schema_of::<K::Params>,

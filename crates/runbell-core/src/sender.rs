@@ -49,10 +49,19 @@ pub trait SenderKind: 'static {
     const ALIASES: &'static [&'static str] = &[];
     /// Where it may be sent from.
     const PLACE: Place = Place::Anywhere;
+    /// Kinds that show the same in a better way: where one of them is active and sends, this one is skipped as
+    /// [`yielded`](crate::Reason::Yielded).
+    const YIELDS_TO: &'static [&'static str] = &[];
     /// Its params. Fields of type [`Secret`](crate::Secret) are kept out of everything that is printed.
     type Params: DeserializeOwned + JsonSchema + Debug;
     /// What sends.
     type Sender: Sender;
+
+    /// Whether there is anything here to show it on. A kind that is not active is skipped as
+    /// [`yielded`](crate::Reason::Yielded), never failed. Default: always.
+    fn is_active(_cx: &BuildContext) -> bool {
+        true
+    }
 
     /// Fills in params that are missing, from the environment in `cx`. Explicit params are never changed.
     fn complete(_params: &mut Map, _cx: &BuildContext) {}

@@ -1,4 +1,4 @@
-//! Small helpers for texts that end up on one line of a terminal, a log or a report.
+//! Text that is safe to show: nothing in it moves the cursor, colours, or reorders what is around it.
 
 /// `text` on one line without control characters, at most `limit` characters.
 ///
@@ -17,4 +17,54 @@ pub fn is_inert(character: char) -> bool {
     // Controls, and the invisible characters that reorder what is around them.
     !character.is_control()
         && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// `text` with its line breaks kept and everything else that is not inert made visible.
+pub fn inert_lines(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\n' => out.push('\n'),
+            '\r' if characters.peek() == Some(&'\n') => {}
+            '\u{2028}' | '\u{2029}' => out.push('\n'),
+            other => out.push(visible(other)),
+        }
+    }
+    out
+}
+
+/// `text` on one line.
+pub fn inert_line(text: &str) -> String {
+    text.chars().map(visible).collect()
+}
+
+/// A character that stands for `character` and is inert. A line break is not; see [`inert_lines`].
+pub fn visible(character: char) -> char {
+    match character {
+        '\t' => ' ',
+        // Unicode has a picture for each of the old control characters.
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(character)).unwrap_or('\u{fffd}'),
+        '\u{7f}' => '\u{2421}',
+        inert if is_inert(inert) => inert,
+        _ => '\u{fffd}',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_become_visible_and_lines_stay() {
+        for (text, lines, line) in [
+            ("a\nb\r\nc", "a\nb\nc", "a␊b␍␊c"),
+            ("\x1b[31mred\x07\x7f", "␛[31mred␇␡", "␛[31mred␇␡"),
+            ("\u{9b}31m\u{202e}x\u{2028}y", "\u{fffd}31m\u{fffd}x\ny", "\u{fffd}31m\u{fffd}x\u{fffd}y"),
+            ("tab\tend é 🚀", "tab end é 🚀", "tab end é 🚀"),
+        ] {
+            assert_eq!(inert_lines(text), lines);
+            assert_eq!(inert_line(text), line);
+        }
+    }
 }

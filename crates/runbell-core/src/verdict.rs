@@ -22,7 +22,7 @@ pub enum Reason {
     ConditionFalse,
     /// Skip: console and notebook belong to the process of the runner.
     HereOnlyKind,
-    /// Skip: another kind shows the same, as a notebook does for the console.
+    /// Skip: another kind shows the same, as a notebook does for the console; or there is nothing here to show it on.
     Yielded,
     /// Skip: newer news of the same run overtook it.
     Superseded,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue as Value};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Method, Request, Response};
-use runbell_core::{BuildContext, Env, Error, ErrorKind, HeaderValue, HttpRequest, Result, SendContext};
+use runbell_core::{BuildContext, CA_FILE, Egress, Error, ErrorKind, HeaderValue, HttpRequest, Result, SendContext};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -19,13 +19,9 @@ use url::Url;
 
 use crate::answer::Answer;
 use crate::body::{Marked, Watch};
-use crate::egress::{Decision, Egress, refusal};
 use crate::failure::{Circumstances, rebuild};
 use crate::proxy::{self, ProxyVars};
 use crate::resolve::Guarded;
-
-/// The environment variable that names a PEM file of certificate authorities to trust besides the system's.
-pub const CA_FILE: &str = "RUNBELL_CA_FILE";
 
 /// How long name, connection and handshake may take together.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -103,17 +99,15 @@ impl Client {
             false => ProxyVars::read(cx.env.as_ref()),
         };
         let mut ca = options.ca.clone().unwrap_or_default();
-        for more in [egress.ca().map(str::to_owned), ca_file(cx.env.as_ref())?].into_iter().flatten() {
-            ca.push('\n');
-            ca.push_str(&more);
-        }
+        ca.push_str(&egress.authorities(cx.env.as_ref())?);
         let key = Key { verify_ssl: options.verify_ssl, ca, proxies, egress };
         let clients = cx.shared.get_or_init(Clients::default);
         let mut clients = clients.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let client = build(&key)?;
+        let ca_source = if cx.env.var(CA_FILE).is_some() { "RUNBELL_CA_FILE: the file it names" } else { "ca:" };
+        let client = build(&key, ca_source)?;
         clients.insert(key, client.clone());
         Ok(client)
     }
@@ -192,8 +186,8 @@ impl Client {
             Some(parsed) => parsed.clone(),
             None => Url::parse(request.url.reveal()).map_err(|_| invalid("the request's URL is not valid"))?,
         };
-        if let Decision::Refused(what) = self.egress.decide_host(&url) {
-            return Err(Error::new(ErrorKind::ParamsInvalid, refusal(what)));
+        if let Err(refused) = self.egress.check_host(url.host_str().unwrap_or_default()) {
+            return Err(Error::new(ErrorKind::ParamsInvalid, refused));
         }
         let method =
             Method::from_bytes(request.method.as_bytes()).map_err(|_| invalid("the request's method is not valid"))?;
@@ -250,22 +244,8 @@ async fn excerpt(response: &mut Response) -> Vec<u8> {
     body
 }
 
-/// The text of the file that `RUNBELL_CA_FILE` names.
-fn ca_file(env: &dyn Env) -> Result<Option<String>> {
-    let Some(path) = env.var(CA_FILE).filter(|path| !path.trim().is_empty()) else { return Ok(None) };
-    let invalid = |message: String| Error::new(ErrorKind::ParamsInvalid, format!("{CA_FILE}: {message}"));
-    let pem = env.read_file(path.trim()).map_err(|error| {
-        invalid(match error.kind() {
-            std::io::ErrorKind::NotFound => "the file it names does not exist".to_owned(),
-            kind => format!("the file it names cannot be read: {kind}"),
-        })
-    })?;
-    certificates(&pem).map_err(|fault| invalid(format!("the file it names {fault}")))?;
-    Ok(Some(pem))
-}
-
 /// The certificates in a PEM text. The fault completes a sentence.
-pub(crate) fn certificates(pem: &str) -> Result<Vec<Certificate>, &'static str> {
+fn certificates(pem: &str) -> Result<Vec<Certificate>, &'static str> {
     const MALFORMED: &str = "holds a malformed certificate";
     let mut store = RootCertStore::empty();
     let mut found = Vec::new();
@@ -278,14 +258,17 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<Certificate>, &'static str> 
     if found.is_empty() { Err("holds no certificate in PEM form") } else { Ok(found) }
 }
 
-fn build(key: &Key) -> Result<Client> {
+fn build(key: &Key, ca_source: &str) -> Result<Client> {
     let ca = match key.ca.trim().is_empty() {
         true => Vec::new(),
-        false => certificates(&key.ca).map_err(|fault| Error::new(ErrorKind::ParamsInvalid, format!("ca: {fault}")))?,
+        false => certificates(&key.ca)
+            .map_err(|fault| Error::new(ErrorKind::ParamsInvalid, format!("{ca_source} {fault}")))?,
     };
     let proxies = match key.egress.proxy() {
-        // It was checked when it was set.
-        Some(url) => vec![proxy::all(url).map_err(|()| Error::new(ErrorKind::ParamsInvalid, "proxy: is no URL"))?],
+        Some(url) => {
+            let invalid = |()| Error::new(ErrorKind::ParamsInvalid, "proxy: must be an http or https URL");
+            vec![proxy::all(url).map_err(invalid)?]
+        }
         None => key.proxies.proxies()?,
     };
     let builder = || {

@@ -5,11 +5,10 @@
 use std::error::Error as StdError;
 use std::io;
 
-use runbell_core::{Error, ErrorKind};
+use runbell_core::{CA_FILE, Error, ErrorKind};
 use rustls::{CertificateError, Error as TlsError};
 
-use crate::client::{CA_FILE, CONNECT_TIMEOUT};
-use crate::egress::refusal;
+use crate::client::CONNECT_TIMEOUT;
 use crate::resolve::Refused;
 
 /// What the message depends on besides the error itself.
@@ -45,7 +44,7 @@ pub(crate) fn rebuild(error: &reqwest::Error, circumstances: Circumstances) -> E
 fn connecting(error: &reqwest::Error, circumstances: Circumstances) -> Error {
     let causes = || Causes(Some(error));
     if let Some(refused) = causes().find_map(|cause| cause.downcast_ref::<Refused>()) {
-        return Error::new(ErrorKind::ParamsInvalid, refusal(refused.0));
+        return Error::new(ErrorKind::ParamsInvalid, refused.0.clone());
     }
     if let Some(failure) = causes().find_map(|cause| cause.downcast_ref::<TlsError>()) {
         return Error::new(ErrorKind::Unreachable, tls(failure, circumstances.no_roots)).retry();

@@ -31,12 +31,11 @@
 //! own words, because the library's quote URLs, and URLs are secrets.
 //!
 //! **Invariant:** redirects are not followed, so a request never goes to a host that nobody configured. Under
-//! [`Egress::guarded`] the address decides that is really connected to, not the name.
+//! [`Egress::guarded`](runbell_core::Egress::guarded) the address decides that is really connected to, not the name.
 
 mod answer;
 mod body;
 mod client;
-mod egress;
 mod failure;
 mod kind;
 mod proxy;
@@ -44,8 +43,6 @@ mod resolve;
 mod target;
 
 pub use answer::{Answer, classify_status};
-pub use client::{CA_FILE, Client, HttpOptions};
-pub use egress::{Decision, Egress};
-pub use ipnet::IpNet;
+pub use client::{Client, HttpOptions};
 pub use kind::{Http, HttpKind};
 pub use target::TargetUrl;

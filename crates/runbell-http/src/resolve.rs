@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use crate::egress::{Decision, Egress, refusal};
+use runbell_core::Egress;
 
-/// Every address of a name is refused.
+/// Every address of a name is refused; the text says what they are.
 #[derive(Debug)]
-pub(crate) struct Refused(pub(crate) &'static str);
+pub(crate) struct Refused(pub(crate) String);
 
 impl Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&refusal(self.0))
+        f.write_str(&self.0)
     }
 }
 
@@ -38,21 +38,8 @@ impl Resolve for Guarded {
 }
 
 fn filter(egress: &Egress, found: Vec<SocketAddr>) -> Result<Addrs, Refused> {
-    let mut refused = None;
-    let allowed: Vec<SocketAddr> = found
-        .into_iter()
-        .filter(|address| match egress.decide(address.ip()) {
-            Decision::Allowed => true,
-            Decision::Refused(what) => {
-                refused.get_or_insert(what);
-                false
-            }
-        })
-        .collect();
-    match refused {
-        Some(what) if allowed.is_empty() => Err(Refused(what)),
-        _ => Ok(Box::new(allowed.into_iter())),
-    }
+    let allowed = egress.filter(found, SocketAddr::ip).map_err(|error| Refused(error.message().to_owned()))?;
+    Ok(Box::new(allowed.into_iter()))
 }
 
 #[cfg(test)]

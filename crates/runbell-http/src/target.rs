@@ -7,12 +7,11 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use runbell_core::{BuildContext, Findings, HeaderValue, HttpRequest, Secret};
+use runbell_core::{BuildContext, Egress, Findings, HeaderValue, HttpRequest, Secret};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-use crate::egress::{Decision, Egress, refusal};
 
 /// The URL a kind sends to. A secret as a whole: whoever knows a hook's URL can post to it.
 ///
@@ -42,8 +41,9 @@ impl TargetUrl {
         match &self.0 {
             Err(fault) => found.fault(path, *fault),
             Ok(target) => {
-                if let Decision::Refused(what) = cx.shared.get_or_init(Egress::default).decide_host(&target.url) {
-                    found.fault(path, refusal(what));
+                let host = target.url.host_str().unwrap_or_default();
+                if let Err(refused) = cx.shared.get_or_init(Egress::default).check_host(host) {
+                    found.fault(path, refused);
                 }
             }
         }

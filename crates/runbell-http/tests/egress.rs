@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
-use runbell_core::{BuildContext, Findings};
-use runbell_http::{Decision, Egress, IpNet, TargetUrl};
+use runbell_core::{BuildContext, Decision, Egress, Findings, IpNet};
+use runbell_http::{Client, HttpOptions, TargetUrl};
+use runbell_testkit::TestContext;
 
 fn address(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -174,9 +175,14 @@ fn literal_addresses_and_known_names_are_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn what_is_set_on_purpose_is_checked_when_it_is_set() {
-    assert!(Egress::guarded([]).with_proxy("http://proxy.example:3128").is_ok());
-    for (outcome, said) in [
+fn what_is_set_on_purpose_is_checked_when_a_client_is_built() {
+    let build = |egress: Egress| {
+        let cx = TestContext::server().build();
+        cx.shared.set(egress);
+        Client::new(&cx, &HttpOptions::default())
+    };
+    assert!(build(Egress::guarded([]).with_proxy("http://proxy.example:3128")).is_ok());
+    for (egress, said) in [
         (Egress::open().with_proxy("socks5://CANARY"), "proxy: must be an http or https URL"),
         (Egress::open().with_proxy("http://["), "proxy: must be an http or https URL"),
         (Egress::open().with_ca("CANARY"), "ca: holds no certificate in PEM form"),
@@ -185,8 +191,8 @@ fn what_is_set_on_purpose_is_checked_when_it_is_set() {
             "ca: holds a malformed certificate",
         ),
     ] {
-        assert_eq!(outcome.expect_err(said).to_string(), said);
+        assert_eq!(build(egress).expect_err(said).to_string(), said);
     }
-    let secret = Egress::open().with_proxy("http://user:CANARY@proxy.example").expect("a proxy");
+    let secret = Egress::open().with_proxy("http://user:CANARY@proxy.example");
     assert!(!format!("{secret:?}").contains("CANARY"));
 }

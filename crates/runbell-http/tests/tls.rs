@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
-use runbell_core::{BuildContext, DeliveryKey, Env, Error, ErrorKind, Result, Retry, SendContext, Timestamp};
-use runbell_http::{Answer, CA_FILE, Client, HttpOptions, TargetUrl};
+use runbell_core::{BuildContext, CA_FILE, DeliveryKey, Env, Error, ErrorKind, Result, Retry, SendContext, Timestamp};
+use runbell_http::{Answer, Client, HttpOptions, TargetUrl};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

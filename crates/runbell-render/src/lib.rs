@@ -2,7 +2,7 @@
 //! templates.
 //!
 //! [`Condition`] decides whether a notification is sent; [`Body`] renders the webhook's `override_body`;
-//! [`python`] spells values as Python does. Run data is converted once per transition into a [`TemplateValue`].
+//! [`html`] is what mail, git and notebook show, [`plain`] the same without markup; [`python`] spells values as Python does. Run data is converted once per transition into a [`TemplateValue`].
 //!
 //! **Invariant:** no template, however hostile, and no run, however large, panics, aborts or blocks: every template
 //! has a fuel budget, and what would overrun it is refused before the memory is taken.
@@ -11,10 +11,14 @@
 
 pub mod body;
 pub mod condition;
+mod cut;
+pub mod html;
+pub mod plain;
 pub mod python;
 pub mod template;
 pub mod text;
 
 pub use body::{Body, Scope};
+pub use cut::cut;
 pub use condition::{Cause, Condition, Outcome};
 pub use template::TemplateValue;

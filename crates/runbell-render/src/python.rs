@@ -35,9 +35,7 @@ pub fn write_repr(value: &Value, out: &mut String) {
     match value {
         Value::Null => out.push_str("None"),
         Value::Bool(flag) => out.push_str(bool_word(*flag)),
-        Value::Int(number) => {
-            let _ = write!(out, "{number}");
-        }
+        Value::Int(number) => out.push_str(itoa::Buffer::new().format(*number)),
         Value::BigInt(digits) => out.push_str(digits.as_str()),
         Value::Float(number) => {
             let _ = write_float(*number, out);

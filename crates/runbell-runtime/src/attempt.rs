@@ -1,6 +1,6 @@
 //! One attempt: permit, timeout, send. The only place that calls a sender.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,8 +25,8 @@ pub(crate) struct Destinations {
 #[derive(Debug)]
 pub(crate) struct Destination {
     permits: Semaphore,
-    /// When the next send would be due if all had come evenly spaced.
-    due: Mutex<Option<Instant>>,
+    /// When the latest sends that keep a pace were, or will be, due.
+    recent: Mutex<VecDeque<Instant>>,
 }
 
 impl Destinations {
@@ -36,7 +36,7 @@ impl Destinations {
 
     pub(crate) fn get(&self, name: &Arc<str>) -> Arc<Destination> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = || Arc::new(Destination { permits: Semaphore::new(self.permits), due: Mutex::default() });
+        let made = || Arc::new(Destination { permits: Semaphore::new(self.permits), recent: Mutex::default() });
         Arc::clone(known.entry(Arc::clone(name)).or_insert_with(made))
     }
 }
@@ -51,19 +51,27 @@ impl Destination {
         Permit(self.permits.acquire().await.ok())
     }
 
-    /// Waits until the pace allows another send: `count` at once, then evenly spaced (the leaky bucket that Slack
-    /// and GitHub describe).
+    /// Waits until the pace allows another send: never more than `count` in any `period`, counted from each send on.
+    ///
+    /// Places are given out in the order they are asked for. One that is given up unused stays taken.
     async fn keep_pace(&self, pace: Pace) {
-        let spacing = pace.period / pace.count.max(1);
-        let wait_until = {
-            let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = pace.count.max(1) as usize;
+            while recent.len() > count {
+                recent.pop_front();
+            }
             let now = Instant::now();
-            let mine = due.map_or(now, |due| due.max(now));
-            *due = Some(mine + spacing);
-            let burst = spacing * pace.count.saturating_sub(1);
-            mine.checked_sub(burst).unwrap_or(now)
+            let free = match recent.len() == count {
+                true => recent.pop_front().map_or(now, |oldest| oldest + pace.period),
+                false => now,
+            };
+            // Never before a place that was given out earlier, or counting from the oldest would not hold.
+            let mine = recent.back().map_or(free, |last| free.max(*last)).max(now);
+            recent.push_back(mine);
+            mine
         };
-        sleep_until(wait_until).await;
+        sleep_until(mine).await;
     }
 }
 

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod inert;
 mod paint;
 mod table;
 
@@ -9,10 +8,10 @@ use runbell_core::{
     BuildContext, Error, ErrorKind, Limits, Message, Output, Payload, Place, Receipt, Rendered, Result, SendContext,
     Sender, SenderKind,
 };
+use runbell_core::text::inert_lines;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::inert::inert_lines;
 
 /// The `console` kind.
 #[derive(Debug)]
@@ -31,6 +30,7 @@ pub struct ConsoleSender {
 impl SenderKind for Console {
     const KIND: &'static str = "console";
     const PLACE: Place = Place::HereOnly;
+    const YIELDS_TO: &'static [&'static str] = &["notebook"];
     type Params = ConsoleParams;
     type Sender = ConsoleSender;
 

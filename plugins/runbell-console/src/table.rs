@@ -4,7 +4,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, ContentLineStyle, LineSt
 use runbell_core::{RunSnapshot, RunState, Value};
 use runbell_render::python::{dict_to_str, str_of};
 
-use crate::inert::{inert_line, inert_lines};
+use runbell_core::text::{inert_line, inert_lines};
 
 /// What the line below the header is made of.
 pub(crate) const RULE: char = '─';

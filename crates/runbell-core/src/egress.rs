@@ -1,22 +1,24 @@
 //! Decides which addresses may be written to. Pure.
 //!
-//! A server that posts to URLs its users choose could be used to reach what only the server can reach: its own
+//! A server that writes to targets its users choose could be used to reach what only the server can reach: its own
 //! loopback, the private network, the cloud's metadata service. [`Egress::guarded`] refuses those.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use runbell_core::{Error, ErrorKind, Result, Secret};
-use url::{Host, Url};
 
-use crate::client::certificates;
-use crate::proxy;
+use crate::context::Env;
+use crate::error::{Error, ErrorKind, Result};
+use crate::secret::Secret;
 
-/// How requests leave: which addresses are allowed, through which proxy, trusting which authorities.
+/// The environment variable that names a PEM file of certificate authorities to trust besides the system's.
+pub const CA_FILE: &str = "RUNBELL_CA_FILE";
+
+/// How what is sent leaves: to which addresses, through which proxy, trusting which authorities.
 ///
-/// Set it for all HTTP kinds of a process with `cx.shared.set(Egress::guarded(…))` before senders are built. The
-/// default allows every address, for the user of a local run may reach the network without Runbell anyway.
+/// Set it for all kinds of a process with `cx.shared.set(Egress::guarded(…))` before senders are built. The default
+/// allows every address, for the user of a local run may reach the network without Runbell anyway.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Egress {
     guard: Option<Vec<IpNet>>,
@@ -47,35 +49,48 @@ impl Egress {
         Egress { guard: Some(allow_networks.into_iter().collect()), ..Egress::default() }
     }
 
-    /// Sends everything through this proxy, whatever the environment says.
+    /// Sends every HTTP request through this proxy, whatever the environment says.
     ///
     /// Names are resolved by the proxy then, so under a guard only literal addresses and well-known names are
-    /// checked here; the rest is the proxy's duty.
-    ///
-    /// # Errors
-    /// [`ErrorKind::ParamsInvalid`] when `url` is no proxy's URL.
-    pub fn with_proxy(mut self, url: &str) -> Result<Self> {
-        proxy::all(url).map_err(|()| Error::new(ErrorKind::ParamsInvalid, "proxy: must be an http or https URL"))?;
+    /// checked here; the rest is the proxy's duty. A URL that is no proxy's is found out when a client is built.
+    #[must_use]
+    pub fn with_proxy(mut self, url: &str) -> Self {
         self.proxy = Some(Secret::new(url.trim().to_owned()));
-        Ok(self)
+        self
     }
 
-    /// Trusts these certificate authorities too, given as PEM text.
-    ///
-    /// # Errors
-    /// [`ErrorKind::ParamsInvalid`] when the text holds no certificate.
-    pub fn with_ca(mut self, pem: &str) -> Result<Self> {
-        certificates(pem).map_err(|fault| Error::new(ErrorKind::ParamsInvalid, format!("ca: {fault}")))?;
+    /// Trusts these certificate authorities too, given as PEM text. A text without certificates is found out when a
+    /// client is built.
+    #[must_use]
+    pub fn with_ca(mut self, pem: &str) -> Self {
         self.ca = Some(Secret::new(pem.into()));
-        Ok(self)
+        self
     }
 
-    pub(crate) fn proxy(&self) -> Option<&str> {
+    /// The proxy that was set on purpose.
+    pub fn proxy(&self) -> Option<&str> {
         self.proxy.as_ref().map(|url| url.reveal().as_str())
     }
 
-    pub(crate) fn ca(&self) -> Option<&str> {
-        self.ca.as_ref().map(|pem| &**pem.reveal())
+    /// The authorities to trust besides the system's: those set here and those in the file that `RUNBELL_CA_FILE`
+    /// names. PEM text, empty when there are none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ParamsInvalid`] when the file cannot be read.
+    pub fn authorities(&self, env: &dyn Env) -> Result<String> {
+        let mut pem = self.ca.as_ref().map(|pem| pem.reveal().to_string()).unwrap_or_default();
+        if let Some(path) = env.var(CA_FILE).filter(|path| !path.trim().is_empty()) {
+            let text = env.read_file(path.trim()).map_err(|error| {
+                let what = match error.kind() {
+                    std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+                    kind => format!("cannot be read: {kind}"),
+                };
+                Error::new(ErrorKind::ParamsInvalid, format!("{CA_FILE}: the file it names {what}"))
+            })?;
+            pem.push('\n');
+            pem.push_str(&text);
+        }
+        Ok(pem)
     }
 
     /// Whether some addresses are refused.
@@ -103,16 +118,38 @@ impl Egress {
         special.map_or(Decision::Allowed, Decision::Refused)
     }
 
-    /// Decides about a URL's host as far as that is possible without resolving names.
-    pub(crate) fn decide_host(&self, url: &Url) -> Decision {
-        if !self.is_guarded() {
-            return Decision::Allowed;
+    /// The addresses that may be connected to, of those a name resolved to; when none may, what they are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ParamsInvalid`] when there are addresses and all are refused.
+    pub fn filter<A>(&self, found: impl IntoIterator<Item = A>, ip: impl Fn(&A) -> IpAddr) -> Result<Vec<A>> {
+        let mut refused = None;
+        let mut allowed = Vec::new();
+        for address in found {
+            match self.decide(ip(&address)) {
+                Decision::Allowed => allowed.push(address),
+                Decision::Refused(what) => drop(refused.get_or_insert(what)),
+            }
         }
-        match url.host() {
-            Some(Host::Ipv4(address)) => self.decide(address.into()),
-            Some(Host::Ipv6(address)) => self.decide(address.into()),
-            Some(Host::Domain(name)) => self.decide_name(name),
-            None => Decision::Allowed,
+        match refused {
+            Some(what) if allowed.is_empty() => Err(Error::new(ErrorKind::ParamsInvalid, refusal(what))),
+            _ => Ok(allowed),
+        }
+    }
+
+    /// Decides about a host as far as that is possible without resolving names: an address in its usual form, in
+    /// brackets or not, or a name.
+    ///
+    /// # Errors
+    /// The text of a finding when it is refused.
+    pub fn check_host(&self, host: &str) -> Result<(), String> {
+        if !self.is_guarded() {
+            return Ok(());
+        }
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        match bare.parse().map_or_else(|_| self.decide_name(host), |address| self.decide(address)) {
+            Decision::Allowed => Ok(()),
+            Decision::Refused(what) => Err(refusal(what)),
         }
     }
 
@@ -137,8 +174,8 @@ impl Egress {
     }
 }
 
-/// The error for a refused target. It names no host, for the host is part of a secret URL.
-pub(crate) fn refusal(what: &str) -> String {
+/// The text for a refused target. It names no host, for the host is part of a secret URL.
+fn refusal(what: &str) -> String {
     format!("the target's address is {what}, which is not allowed here; `allow_networks` can list its network")
 }
 
