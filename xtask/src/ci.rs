@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{cargo, cargo_command, run, tidy};
 
 /// The facade's features, each of which must build alone.
-const FEATURES: [&str; 4] = ["console", "slack", "webhook", "all-kinds"];
+const FEATURES: [&str; 7] = ["console", "git", "mail", "notebook", "slack", "webhook", "all-kinds"];
 
 pub(crate) fn ci() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;

@@ -26,6 +26,8 @@ pub(crate) enum Verb {
     Preview(PreviewArgs),
     /// Check notification files and run documents; tell every fault and warning.
     Check(CheckArgs),
+    /// Send a sample through a notification, and say what happened.
+    SendTest(SendTestArgs),
     /// List the kinds of notification this program can send, with their params.
     Kinds(Format),
     /// Print a completion script for a shell.
@@ -104,6 +106,22 @@ pub(crate) struct CheckArgs {
     /// Notification files or run documents; `-` is standard input.
     #[arg(value_name = "FILE", default_value = "-")]
     pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "The sample is marked as a test. It goes out whatever `when` and `condition` say, with the attempts, time\n\
+limits and pace of a real delivery. SPEC is written as for `runbell run --notify`.\n\n  \
+runbell send-test 'slack:webhook=${SLACK_WEBHOOK}'\n  \
+runbell send-test -c notifications.yaml drift")]
+pub(crate) struct SendTestArgs {
+    /// The notifications to choose from: YAML, TOML or JSON. Without it RUNBELL_CONFIG counts when no SPEC is given.
+    #[arg(short, long = "config", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// With a file: the names of notifications in it [default: all]. Without: one SPEC.
+    #[arg(value_name = "SPEC|NAME")]
+    pub(crate) given: Vec<String>,
     #[command(flatten)]
     pub(crate) format: Format,
 }

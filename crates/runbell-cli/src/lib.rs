@@ -11,6 +11,7 @@ mod kinds;
 mod output;
 mod push;
 mod run;
+mod send_test;
 mod spec;
 
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
         Verb::Explain(args) => push::explain(&args),
         Verb::Preview(args) => push::preview(&args),
         Verb::Check(args) => check::check(&args),
+        Verb::SendTest(args) => send_test::send_test(args).await,
         Verb::Kinds(format) => kinds::kinds(format),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -66,13 +66,16 @@ pub(crate) async fn push(args: DocumentArgs) -> anyhow::Result<u8> {
         }
     }
     if !rows.is_empty() {
-        output::table(&["UID", "NOTIFICATION", "KIND", "STATE", "STATUS", "REASON", "ATTEMPTS"], rows)?;
+        output::table(&HEAD, rows)?;
     }
     hint(told);
     Ok(code)
 }
 
-fn code_of(line: &ReportLine) -> u8 {
+/// The columns of a table of report lines.
+pub(crate) const HEAD: [&str; 7] = ["UID", "NOTIFICATION", "KIND", "STATE", "STATUS", "REASON", "ATTEMPTS"];
+
+pub(crate) fn code_of(line: &ReportLine) -> u8 {
     match line.error {
         None => DONE,
         Some(kind) if kind.is_configuration() => USAGE,
@@ -80,7 +83,7 @@ fn code_of(line: &ReportLine) -> u8 {
     }
 }
 
-fn row(line: &ReportLine) -> Vec<String> {
+pub(crate) fn row(line: &ReportLine) -> Vec<String> {
     let mut reason = line.reason.clone();
     for note in &line.notes {
         reason.push_str("\n- ");

@@ -180,6 +180,12 @@ impl Shared {
         made
     }
 
+    /// The value of type `T`, when there is one.
+    pub fn get<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        values.get(&TypeId::of::<T>()).and_then(|value| Arc::clone(value).downcast().ok())
+    }
+
     /// Sets the value of type `T` for senders that are built later.
     pub fn set<T: Any + Send + Sync>(&self, value: T) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(TypeId::of::<T>(), Arc::new(value));

@@ -61,6 +61,11 @@ impl Answer {
         &self.body
     }
 
+    /// The time of the attempt, to measure the answer's own times by.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// How long the target wants to be left alone: its Retry-After, in seconds or as a date (RFC 9110 §10.2.3).
     ///
     /// A date in the past is no wait; waits beyond 7 days are taken as 7 days; nonsense as no header.

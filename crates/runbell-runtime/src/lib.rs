@@ -22,6 +22,7 @@ mod plan;
 mod prepared;
 mod redact;
 mod report;
+mod sample;
 mod secrets;
 
 pub use guard::RunGuard;

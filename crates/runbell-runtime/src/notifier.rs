@@ -23,6 +23,7 @@ use crate::local::Delivery;
 use crate::plan::{Entry, Plan};
 use crate::prepared::{Prepared, Workshop};
 use crate::report::{Report, ReportLine, Status};
+use crate::sample;
 
 /// How many transitions [`Notifier::enqueue`] holds unless the builder says otherwise.
 const QUEUE: usize = 1024;
@@ -154,6 +155,38 @@ impl Notifier {
             drop(timeout(Duration::from_secs(1), idle()).await);
         }
         Report { lines: std::mem::take(&mut *self.0.last_lines.lock().unwrap_or_else(PoisonError::into_inner)) }
+    }
+
+    /// Sends a sample through the notifier's own notifications of these names, all of them when `names` is empty: clearly
+    /// marked, with the attempts, time limits and pace of a real delivery, whatever `when` and conditions say.
+    ///
+    /// Returns a line for each; a name that is not among them has an error line.
+    pub async fn send_test(&self, names: &[&str]) -> Report {
+        let wanted = |prepared: &&Arc<Prepared>| names.is_empty() || names.contains(&&*prepared.name);
+        let plans: Vec<(Plan, Ticket)> = self
+            .0
+            .fixed
+            .iter()
+            .filter(wanted)
+            .map(|prepared| {
+                let transition = sample::transition(&prepared.notification, self.now());
+                let ticket = self.0.lanes.enter(&transition.run, &prepared.name);
+                let only = std::slice::from_ref(prepared);
+                (Plan::new(transition, only, &self.0.secrets, &self.0.shop).as_sample(), ticket)
+            })
+            .collect();
+        let work = plans.into_iter().map(async |(plan, ticket)| match plan.entries.first() {
+            Some(entry) => vec![self.work(&plan, entry, Some(ticket)).await],
+            None => Vec::new(),
+        });
+        let mut lines = join_all(work).await.concat();
+        for unknown in names.iter().filter(|name| !self.0.fixed.iter().any(|known| *known.name == ***name)) {
+            let error = Error::new(ErrorKind::ParamsInvalid, "there is no notification of this name");
+            let mut line = ReportLine::not_a_run(&error);
+            line.notification = (*unknown).to_owned();
+            lines.push(line);
+        }
+        Report { lines }
     }
 
     /// What would happen for this transition, and why. Sends nothing.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use runbell_core::{
-    ConditionOutcome, DeliveryKey, Error, ErrorKind, Links, Message, Notification, Rendered, Result, RunSnapshot,
+    ConditionOutcome, DeliveryKey, Error, ErrorKind, Links, Message, Notification, Reason, Rendered, Result, RunSnapshot,
     SecretValues, Transition, Value, Verdict, text, verdict,
 };
 use runbell_render::condition::Outcome;
@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) entries: Vec<Entry>,
     runs: Arc<[RunSnapshot]>,
     secrets: SecretValues,
+    /// The run is a sample, sent to try a notification out.
+    is_sample: bool,
 }
 
 impl Plan {
@@ -54,11 +56,42 @@ impl Plan {
         } else {
             std::iter::once(run.clone()).chain(transition.steps.iter().cloned().map(clean)).collect()
         };
-        Plan { transition: Transition { run, ..transition }, entries, runs, secrets }
+        Plan { transition: Transition { run, ..transition }, entries, runs, secrets, is_sample: false }
+    }
+
+    /// Makes it a plan to try notifications out: all are sent, whatever they wait for, and every text says so.
+    pub(crate) fn as_sample(mut self) -> Self {
+        self.is_sample = true;
+        self
     }
 
     /// Whether to send, and why; with a note when the condition is broken.
     pub(crate) fn decide(&self, prepared: &Prepared) -> (Verdict, Option<String>) {
+        let (mut verdict, note) = self.apply_rules(prepared);
+        if self.is_sample {
+            verdict = Reason::Matched.into();
+        }
+        if verdict.sends()
+            && let Some(detail) = self.yields(prepared)
+        {
+            verdict = Verdict { reason: Reason::Yielded, detail: Some(detail) };
+        }
+        (verdict, note)
+    }
+
+    /// Why a notification steps back although its own rules hold.
+    fn yields(&self, prepared: &Prepared) -> Option<String> {
+        if !prepared.is_active {
+            return Some(format!("there is nothing here that shows a {}", prepared.kind));
+        }
+        let better = self.entries.iter().flatten().find(|other| {
+            prepared.yields_to.contains(&other.kind) && other.is_active && self.apply_rules(other).0.sends()
+        })?;
+        Some(format!("to `{}`, which shows the same", text::one_line(&better.name, 80)))
+    }
+
+    /// What the notification's own rules say.
+    fn apply_rules(&self, prepared: &Prepared) -> (Verdict, Option<String>) {
         let mut note = None;
         let condition = || {
             let run = self.transition.run.view(TemplateValue::new);
@@ -78,7 +111,11 @@ impl Plan {
     /// The message for one notification.
     pub(crate) fn message(&self, prepared: &Prepared, links: &Links) -> Message {
         let Transition { run, state, at, .. } = &self.transition;
-        let composed = compose(run, *state, &prepared.notification);
+        let mut composed = compose(run, *state, &prepared.notification);
+        if self.is_sample {
+            composed.insert_str(0, "TEST: ");
+            composed.push_str("\nThis is a sample to try the notification out. No run has ended.");
+        }
         Message {
             key: DeliveryKey::new(run, &prepared.name, *state, 0),
             notification: Arc::clone(&prepared.shown),

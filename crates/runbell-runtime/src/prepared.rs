@@ -24,6 +24,11 @@ pub(crate) struct Prepared {
     pub(crate) secrets: SecretValues,
     pub(crate) sender: Arc<dyn Sender>,
     pub(crate) limits: Limits,
+    /// The kind by its own name, whatever alias was written.
+    pub(crate) kind: &'static str,
+    pub(crate) yields_to: &'static [&'static str],
+    /// Whether there is anything here to show it on.
+    pub(crate) is_active: bool,
     /// Oddities of the configuration, told with every report.
     pub(crate) warnings: Vec<String>,
     template: OnceLock<TemplateValue>,
@@ -73,6 +78,9 @@ impl Workshop {
             condition: Condition::compile(&notification.condition),
             secrets,
             limits: sender.limits(),
+            kind: kind.registration().kind,
+            yields_to: kind.registration().yields_to,
+            is_active: (kind.registration().is_active)(&self.cx),
             sender,
             warnings,
             template: OnceLock::new(),

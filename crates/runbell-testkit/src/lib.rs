@@ -1,7 +1,8 @@
 //! Proves that a sender keeps its promises, and offers fake surroundings to test one with.
 //!
 //! A plugin's whole test of delivery is two lines: [`params_contract`] for its params, and for a kind that speaks
-//! HTTP [`delivery_contract`] against a [`FakeHttp`]; a kind that prints has [`text_contract`]. Each contract is a
+//! HTTP [`delivery_contract`] against a [`FakeHttp`]; a kind that prints has [`text_contract`], one that sends mail (with
+//! the feature `smtp`) `mail_contract`. Each contract is a
 //! list of small checks; one that fails panics with its name, such as
 //! `delivery_contract[429 with a date]: Retry-After is 90 s from now, the error says After(0ns)`.
 //!
@@ -18,13 +19,19 @@ mod context;
 mod delivery;
 mod http;
 mod logs;
+#[cfg(feature = "smtp")]
+mod mail;
 mod params;
 mod samples;
+#[cfg(feature = "smtp")]
+pub mod smtp;
 mod text;
 
 pub use context::{BrokenOutput, FixedClock, Recorder, TestContext};
 pub use delivery::{delivery_contract, delivery_contract_in};
 pub use http::{Answer, FakeHttp, Hold, Request};
+#[cfg(feature = "smtp")]
+pub use mail::mail_contract;
 pub use params::{params_contract, params_contract_in};
 pub use samples::{SAMPLE_TIME, hostile_messages, message_about, sample_message, sample_run, sample_step};
 pub use text::{text_contract, text_contract_in};

@@ -17,9 +17,9 @@ use crate::samples::{hostile_messages, sample_message};
 
 const CONTRACT: &str = "text_contract";
 
-/// Proves how a kind prints that writes plain text to [`BuildContext::output`].
+/// Proves how a kind prints that writes plain text or HTML to [`BuildContext::output`].
 ///
-/// It prints what it renders, once. What it prints moves no cursor and reorders nothing, whatever the run holds;
+/// It prints what it renders, once; HTML may have something around it. What it prints moves no cursor and reorders nothing, whatever the run holds;
 /// colour, where the output has it, changes nothing but colour. An output nobody reads any more is an error that is
 /// never retried.
 ///
@@ -64,8 +64,17 @@ async fn send(check: &Check, sender: &Arc<dyn Sender>, payload: &Payload, messag
 
 fn text_of<'p>(check: &Check, payload: &'p Payload) -> &'p str {
     match payload {
-        Payload::Text { content_type: "text/plain", body } => body,
-        _ => check.fail("the payload is no text/plain"),
+        Payload::Text { content_type: "text/plain" | "text/html", body } => body,
+        _ => check.fail("the payload is neither text/plain nor text/html"),
+    }
+}
+
+/// Whether what is printed is what was rendered; HTML may have a frame around it.
+fn is_printed(payload: &Payload, printed: &str) -> bool {
+    match payload {
+        Payload::Text { content_type: "text/html", body } => printed.matches(body.as_str()).count() == 1,
+        Payload::Text { body, .. } => printed.trim_end_matches('\n') == body.trim_end_matches('\n'),
+        _ => false,
     }
 }
 
@@ -113,9 +122,7 @@ impl Subject {
                 check.fail(format!("sending fails: {error}"));
             }
             let (printed, body) = (self.test.recorder.take(), text_of(&check, &payload));
-            check.ensure(printed.trim_end_matches('\n') == body.trim_end_matches('\n'), || {
-                format!("it renders {body:?} and prints {printed:?}")
-            });
+            check.ensure(is_printed(&payload, &printed), || format!("it renders {body:?} and prints {printed:?}"));
             check.ensure(printed.ends_with('\n'), || "the last line does not end".to_owned());
         }
     }
@@ -140,9 +147,7 @@ impl Subject {
                 let printed = test.recorder.take();
                 let plain = if colour { without_colour(&printed) } else { printed };
                 check_inert(&check, "the printed text", &plain);
-                check.ensure(plain.trim_end_matches('\n') == body.trim_end_matches('\n'), || {
-                    "what is printed is not what is rendered".to_owned()
-                });
+                check.ensure(is_printed(&payload, &plain), || "what is printed is not what is rendered".to_owned());
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! # Features
 //!
-//! One per kind, its name the kind's: `console` and `webhook` by default, `slack`, or `all-kinds`.
+//! One per kind, its name the kind's: `console` and `webhook` by default, `git`, `mail`, `notebook`, `slack`, or
+//! `all-kinds`.
 //!
 //! More to read: [`docs`].
 
@@ -11,11 +12,20 @@
 pub use runbell_core::*;
 pub use runbell_runtime::*;
 
+#[cfg(feature = "notebook")]
+pub use runbell_notebook::Display as NotebookDisplay;
+
 /// Kinds enabled through Cargo features. Naming each entry here keeps it in every build: a feature or a line in
 /// Cargo.toml alone does not link a crate.
 pub static BUILTINS: &[&Registration] = &[
     #[cfg(feature = "console")]
     &runbell_console::REGISTRATION,
+    #[cfg(feature = "git")]
+    &runbell_git::REGISTRATION,
+    #[cfg(feature = "mail")]
+    &runbell_mail::REGISTRATION,
+    #[cfg(feature = "notebook")]
+    &runbell_notebook::REGISTRATION,
     #[cfg(feature = "slack")]
     &runbell_slack::REGISTRATION,
     #[cfg(feature = "webhook")]

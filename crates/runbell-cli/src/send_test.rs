@@ -1,0 +1,53 @@
+//! `runbell send-test`: a sample through configured notifications.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use runbell::{Notification, text};
+
+use crate::args::SendTestArgs;
+use crate::{DONE, config, output, push};
+
+pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
+    let (notifications, names) = chosen(&args)?;
+    let known: Vec<String> = notifications.iter().map(|notification| notification.name.clone()).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+        let near = runbell::nearest(unknown, known.iter().map(String::as_str));
+        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let known = known.iter().map(|name| text::one_line(name, 80)).collect::<Vec<_>>().join(", ");
+        bail!("send-test: no notification is named `{}` (there are: {known}){hint}", text::one_line(unknown, 80));
+    }
+    let notifier = crate::notifier()?.notifications(notifications).build()?;
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let report = notifier.send_test(&names).await;
+    let code = report.lines.iter().map(push::code_of).max().unwrap_or(DONE);
+    if args.format.is_table() {
+        output::table(&push::HEAD, report.lines.iter().map(push::row))?;
+    } else {
+        for line in &report.lines {
+            output::print_json(line)?;
+        }
+    }
+    Ok(code)
+}
+
+/// The notifications, and which of them to try.
+fn chosen(args: &SendTestArgs) -> anyhow::Result<(Vec<Notification>, Vec<String>)> {
+    let registry = runbell::registry()?;
+    let from_environment = || std::env::var_os("RUNBELL_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    match (&args.config, args.given.as_slice()) {
+        (Some(file), names) => {
+            let all = config::notifications(Some(file), &[], &registry)?;
+            if all.is_empty() {
+                bail!("send-test: the file holds no notification");
+            }
+            Ok((all, names.to_vec()))
+        }
+        (None, []) => match from_environment() {
+            Some(file) => Ok((config::notifications(Some(&file), &[], &registry)?, Vec::new())),
+            None => bail!("send-test: give a SPEC such as slack:webhook=…, or a file with -c"),
+        },
+        (None, [spec]) => Ok((config::notifications(None, std::slice::from_ref(spec), &registry)?, Vec::new())),
+        (None, _) => bail!("send-test: one SPEC at a time; names of notifications go with -c FILE"),
+    }
+}

@@ -1,0 +1,230 @@
+//! A fake mail server: speaks SMTP on the loopback interface, keeps what it is given, and misbehaves as it is told.
+
+mod session;
+mod tls;
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+pub use tls::TestCa;
+
+/// A step of a conversation, at which a fault can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The greeting, before the client has said anything.
+    Greeting,
+    /// EHLO.
+    Hello,
+    /// STARTTLS.
+    StartTls,
+    /// AUTH, and the lines that belong to it.
+    Auth,
+    /// MAIL FROM.
+    Sender,
+    /// RCPT TO.
+    Recipient,
+    /// DATA.
+    Data,
+    /// The mail, once it is there in full.
+    Content,
+    /// RSET.
+    Reset,
+}
+
+impl Step {
+    /// Every step of a conversation without encryption and login, in order.
+    pub const PLAIN: [Step; 6] =
+        [Step::Greeting, Step::Hello, Step::Sender, Step::Recipient, Step::Data, Step::Content];
+}
+
+/// What the server does instead of going on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Answers this: `451 4.7.1 try again later`. `{}` in it becomes what the client has just said.
+    Say(String),
+    /// Closes the connection.
+    Close,
+    /// Says nothing any more.
+    Hang,
+}
+
+/// How the server encrypts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all.
+    None,
+    /// By STARTTLS, if the client wants it.
+    StartTls,
+    /// From the first byte on.
+    Implicit,
+}
+
+/// A mail that was accepted.
+#[derive(Debug, Clone)]
+pub struct Mail {
+    /// The envelope's sender.
+    pub from: String,
+    /// The envelope's recipients.
+    pub to: Vec<String>,
+    /// The mail as it was sent, without the closing dot.
+    pub data: Vec<u8>,
+    /// Whether the connection was encrypted.
+    pub encrypted: bool,
+    /// Who had logged in, with which mechanism.
+    pub login: Option<(String, String)>,
+}
+
+impl Mail {
+    /// The mail as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.data).into_owned()
+    }
+
+    /// The lines before the first empty one.
+    pub fn head(&self) -> String {
+        self.text().split("\r\n\r\n").next().unwrap_or_default().to_owned()
+    }
+}
+
+/// A fault that is asked for: at which step, for which recipient, how often.
+#[derive(Debug)]
+struct Order {
+    step: Step,
+    recipient: Option<String>,
+    fault: Fault,
+    left: usize,
+}
+
+#[derive(Default)]
+struct Seen {
+    mails: Vec<Mail>,
+    /// Every step that was begun, over all connections.
+    steps: Vec<Step>,
+    connections: usize,
+    open: usize,
+}
+
+struct State {
+    acceptor: Option<TlsAcceptor>,
+    tls: Tls,
+    login: Option<(String, String)>,
+    orders: Mutex<VecDeque<Order>>,
+    seen: watch::Sender<Seen>,
+}
+
+/// A fake mail server. Dropping it closes every connection.
+pub struct FakeSmtp {
+    address: SocketAddr,
+    state: Arc<State>,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for FakeSmtp {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl FakeSmtp {
+    /// Starts one that does not encrypt, and takes any login, or none.
+    pub async fn start() -> Self {
+        Self::start_with(Tls::None, None, None).await
+    }
+
+    /// Starts one that encrypts with a certificate of `ca` for `localhost`, and wants this user and password for every
+    /// mail.
+    pub async fn start_encrypted(tls: Tls, ca: &TestCa, login: Option<(&str, &str)>) -> Self {
+        Self::start_with(tls, Some(ca.acceptor("localhost")), login).await
+    }
+
+    /// Starts one with any acceptor of encrypted connections.
+    ///
+    /// # Panics
+    /// When no port of the loopback interface can be had.
+    pub async fn start_with(tls: Tls, acceptor: Option<TlsAcceptor>, login: Option<(&str, &str)>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
+        let state =
+            Arc::new(State { acceptor, tls, login, orders: Mutex::default(), seen: watch::Sender::new(Seen::default()) });
+        let shared = Arc::clone(&state);
+        let accepting = tokio::spawn(async move {
+            let mut sessions = tokio::task::JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let state = Arc::clone(&shared);
+                state.seen.send_modify(|seen| (seen.connections, seen.open) = (seen.connections + 1, seen.open + 1));
+                sessions.spawn(async move {
+                    // However it ends, the client has gone or was sent away.
+                    let _ = session::serve(&state, stream).await;
+                    state.seen.send_modify(|seen| seen.open -= 1);
+                });
+            }
+        });
+        FakeSmtp { address, state, accepting }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Asks for a fault, the next `times` times that a conversation comes to this step.
+    pub fn fault(&self, step: Step, fault: Fault, times: usize) -> &Self {
+        self.order(Order { step, recipient: None, fault, left: times })
+    }
+
+    /// Asks for an answer to RCPT TO of this recipient, the next `times` times.
+    pub fn refuse(&self, recipient: &str, answer: &str, times: usize) -> &Self {
+        let (recipient, fault) = (Some(recipient.to_owned()), Fault::Say(answer.to_owned()));
+        self.order(Order { step: Step::Recipient, recipient, fault, left: times })
+    }
+
+    fn order(&self, order: Order) -> &Self {
+        self.state.orders.lock().unwrap_or_else(PoisonError::into_inner).push_back(order);
+        self
+    }
+
+    /// Forgets the faults that were asked for and did not come up.
+    pub fn behave(&self) {
+        self.state.orders.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The mails accepted so far.
+    pub fn mails(&self) -> Vec<Mail> {
+        self.state.seen.borrow().mails.clone()
+    }
+
+    /// Takes the mails accepted so far.
+    pub fn take_mails(&self) -> Vec<Mail> {
+        let mut mails = Vec::new();
+        self.state.seen.send_modify(|seen| mails = std::mem::take(&mut seen.mails));
+        mails
+    }
+
+    /// Every step that any client has begun.
+    pub fn steps(&self) -> Vec<Step> {
+        self.state.seen.borrow().steps.clone()
+    }
+
+    /// How many connections there have been.
+    pub fn connections(&self) -> usize {
+        self.state.seen.borrow().connections
+    }
+
+    /// Waits until a conversation has come to this step so many times, over all.
+    pub async fn until_step(&self, step: Step, count: usize) {
+        let reached = |seen: &Seen| seen.steps.iter().filter(|seen| **seen == step).count() >= count;
+        let _ = self.state.seen.subscribe().wait_for(reached).await;
+    }
+
+    /// Waits until no client is connected.
+    pub async fn until_alone(&self) {
+        let _ = self.state.seen.subscribe().wait_for(|seen| seen.open == 0).await;
+    }
+}

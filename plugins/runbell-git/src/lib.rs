@@ -1,0 +1,137 @@
+#![doc = include_str!("../README.md")]
+
+mod forge;
+mod living;
+mod marker;
+mod params;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use runbell_core::value::write_json_string;
+use runbell_core::{
+    BuildContext, Error, ErrorKind, Findings, HttpRequest, Limits, Map, Message, Pace, Payload, Receipt, Rendered,
+    Result, Secret, SendContext, Sender, SenderKind,
+};
+use runbell_http::{Answer, Client, Http, HttpKind, HttpOptions, TargetUrl};
+use runbell_render::html::{self, Flavour};
+
+pub use params::{GitParams, Number};
+
+use forge::{Comments, Forge, base};
+use living::{Living, Slots};
+use marker::Marker;
+
+/// How long one attempt of a living comment may take: it looks before it writes, page by page.
+const LIVING_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The `git` kind.
+#[derive(Debug)]
+pub struct Git;
+
+runbell_core::register_sender!(Git);
+
+impl SenderKind for Git {
+    const KIND: &'static str = "git";
+    type Params = GitParams;
+    type Sender = GitSender;
+
+    fn complete(params: &mut Map, cx: &BuildContext) {
+        params::complete(params, cx.env.as_ref());
+    }
+
+    fn validate(params: &GitParams, cx: &BuildContext) -> Findings {
+        params.check(cx)
+    }
+
+    fn build(params: GitParams, cx: &BuildContext) -> Result<GitSender> {
+        let invalid = |message: String| Error::new(ErrorKind::ParamsInvalid, message);
+        let forge = params.forge();
+        let base = base(params.server.as_deref(), forge).map_err(|fault| invalid(format!("params.server: {fault}")))?;
+        let thread = params.thread().ok_or_else(|| invalid("params.issue: is required, or `merge_request`".to_owned()))?;
+        let comments = Comments::new(forge, &base, &params.repo, thread);
+        let living = match params.update.unwrap_or(false) {
+            false => None,
+            true => Some(Living {
+                client: Client::new(cx, &HttpOptions::default())?,
+                forge,
+                comments: comments.clone(),
+                token: params.token.clone(),
+                slots: cx.shared.get_or_init(Slots::default),
+            }),
+        };
+        let comment = Comment {
+            forge,
+            target: TargetUrl::new(&comments.all),
+            token: params.token,
+            update_key: params.update_key.filter(|key| !key.is_empty() && living.is_some()),
+        };
+        Ok(GitSender { http: Http::new(comment, cx, HttpOptions::default())?, living })
+    }
+}
+
+/// Comments on one issue or merge request.
+#[derive(Debug)]
+pub struct GitSender {
+    http: Http<Comment>,
+    living: Option<Living>,
+}
+
+#[async_trait]
+impl Sender for GitSender {
+    fn render(&self, message: &Message) -> Result<Rendered> {
+        self.http.render(message)
+    }
+
+    async fn send(&self, payload: &Payload, cx: &SendContext<'_>) -> Result<Receipt> {
+        match (&self.living, payload) {
+            (Some(living), Payload::Http(create)) => living.show(create, cx).await,
+            _ => self.http.send(payload, cx).await,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let limits = self.http.limits();
+        match &self.living {
+            Some(_) => Limits { timeout: LIVING_TIMEOUT, ..limits },
+            None => limits,
+        }
+    }
+}
+
+/// A new comment.
+#[derive(Debug)]
+struct Comment {
+    forge: Forge,
+    target: TargetUrl,
+    token: Secret<String>,
+    update_key: Option<String>,
+}
+
+impl HttpKind for Comment {
+    fn target(&self) -> &TargetUrl {
+        &self.target
+    }
+
+    fn request(&self, message: &Message, notes: &mut Vec<String>) -> Result<HttpRequest> {
+        let marker = Marker::of(message, self.update_key.as_deref()).to_string();
+        let room = self.forge.longest() - marker.len() - 1;
+        let rendered = html::render(message, Flavour::Markdown, room)?;
+        notes.extend(rendered.notes);
+        let mut body = String::with_capacity(rendered.html.len() + 256);
+        body.push_str(r#"{"body":"#);
+        write_json_string(&format!("{marker}\n{}", rendered.html), &mut body);
+        body.push('}');
+        let mut request = self.target.request("POST", body);
+        self.forge.sign(&mut request, &self.token);
+        Ok(request)
+    }
+
+    fn classify(&self, answer: &Answer) -> Result<Receipt> {
+        self.forge.classify(answer)
+    }
+
+    fn pace(&self) -> Option<Pace> {
+        Some(self.forge.pace())
+    }
+}

@@ -1,0 +1,260 @@
+//! One living comment for each run: found, edited, made again when somebody deleted it.
+//!
+//! Whoever wants to show something says so first and then waits for its turn; each turn shows the newest that anybody
+//! has said so far. So an older state never overwrites a newer one, fifty updates at once take two turns rather than
+//! fifty, and a comment that was deleted in between comes back with the newest state.
+//!
+//! **Invariant:** within a process there is one turn at a time for each comment, so there are never two of it. Across
+//! processes the marker's time keeps newer states; two processes that both find no comment may both make one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use runbell_core::{Bytes, Error, ErrorKind, HttpRequest, Receipt, Result, Secret, SendContext, Timestamp};
+use runbell_http::{Answer, Client};
+use serde::Deserialize;
+
+use crate::forge::{Comments, Forge};
+use crate::marker::Marker;
+
+/// How large a page of a hundred comments may be.
+const PAGE: usize = 64 << 20;
+
+/// How many pages are looked through: ten thousand comments.
+const PAGES: u32 = 100;
+
+/// How often a comment that vanishes while it is edited is looked for again.
+const ROUNDS: u32 = 3;
+
+/// How many comments are remembered that nobody is editing.
+const REMEMBERED: usize = 1_000;
+
+/// Keeps one comment up to date.
+#[derive(Debug)]
+pub(crate) struct Living {
+    pub(crate) client: Client,
+    pub(crate) forge: Forge,
+    pub(crate) comments: Comments,
+    pub(crate) token: Secret<String>,
+    pub(crate) slots: Arc<Slots>,
+}
+
+/// The comments of a process, in its type map.
+#[derive(Debug, Default)]
+pub(crate) struct Slots(Mutex<HashMap<(String, String), Arc<Slot>>>);
+
+/// One comment.
+#[derive(Debug, Default)]
+struct Slot {
+    /// The newest that anybody wants to show.
+    newest: Mutex<Option<Wanted>>,
+    /// How many have said what they want.
+    said: AtomicU64,
+    turn: tokio::sync::Mutex<Turn>,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
+    /// The comment, once it is known.
+    id: Option<u64>,
+    /// Everything that was said before this number is shown.
+    shown: u64,
+}
+
+/// What a comment shall say.
+#[derive(Debug, Clone)]
+struct Wanted {
+    at: Timestamp,
+    run: String,
+    text: String,
+    /// The request that makes the comment.
+    create: HttpRequest,
+}
+
+#[derive(Debug, Deserialize)]
+struct Comment {
+    id: u64,
+    #[serde(default)]
+    body: Option<String>,
+}
+
+impl Slots {
+    fn get(&self, all: &str, run: &str) -> Arc<Slot> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= REMEMBERED {
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        Arc::clone(slots.entry((all.to_owned(), run.to_owned())).or_default())
+    }
+}
+
+impl Slot {
+    /// Says what somebody wants to show, and returns its number.
+    fn say(&self, wanted: Wanted) -> u64 {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of two states at the same moment the later one said is the newer.
+        if newest.as_ref().is_none_or(|known| known.at <= wanted.at) {
+            *newest = Some(wanted);
+        }
+        self.said.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// The newest, and the number before which everything is covered by it.
+    fn newest(&self) -> Option<(Wanted, u64)> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        Some((newest.clone()?, self.said.load(Ordering::SeqCst)))
+    }
+}
+
+impl Living {
+    /// Shows what `create` would post as a new comment.
+    pub(crate) async fn show(&self, create: &HttpRequest, cx: &SendContext<'_>) -> Result<Receipt> {
+        let wanted = wanted(create)?;
+        let slot = self.slots.get(&self.comments.all, &wanted.run);
+        let number = slot.say(wanted);
+        let mut turn = slot.turn.lock().await;
+        if turn.shown > number {
+            return Ok(Receipt { answer: "shown with newer news".into() });
+        }
+        let Some((newest, covered)) = slot.newest() else {
+            return Err(Error::new(ErrorKind::Internal, "a comment has nothing to say"));
+        };
+        let receipt = self.bring_up_to_date(&newest, &mut turn.id, cx).await?;
+        turn.shown = covered;
+        Ok(receipt)
+    }
+
+    async fn bring_up_to_date(&self, wanted: &Wanted, id: &mut Option<u64>, cx: &SendContext<'_>) -> Result<Receipt> {
+        for _ in 0..ROUNDS {
+            let known = match *id {
+                Some(known) => self.read(known, cx).await?,
+                None => None,
+            };
+            let candidates = match known {
+                Some(known) => vec![known],
+                None => self.find(&wanted.run, cx).await?,
+            };
+            *id = None;
+            if candidates.is_empty() {
+                return self.create(wanted, id, cx).await;
+            }
+            let mut foreign = 0;
+            for comment in &candidates {
+                if is_up_to_date(comment, wanted) {
+                    *id = Some(comment.id);
+                    return Ok(Receipt { answer: "it is shown already".into() });
+                }
+                let answer = self.edit(comment.id, wanted, cx).await?;
+                match answer.status() {
+                    // Deleted in between.
+                    404 | 410 => {}
+                    // Not ours to edit, such as one that somebody copied; a limit is something else.
+                    403 if self.forge.classify(&answer).is_err_and(|error| error.kind() == ErrorKind::Unauthorized) => {
+                        foreign += 1;
+                    }
+                    _ => {
+                        let receipt = self.forge.classify(&answer)?;
+                        *id = Some(comment.id);
+                        return Ok(receipt);
+                    }
+                }
+            }
+            if foreign == candidates.len() {
+                return self.create(wanted, id, cx).await;
+            }
+        }
+        Err(Error::new(ErrorKind::Unreachable, "the comment vanishes whenever it is edited").retry())
+    }
+
+    async fn create(&self, wanted: &Wanted, id: &mut Option<u64>, cx: &SendContext<'_>) -> Result<Receipt> {
+        let answer = self.client.send(&wanted.create, cx).await?;
+        let receipt = self.forge.classify(&answer)?;
+        // Without the number it is found by its marker the next time.
+        *id = serde_json::from_slice::<Comment>(answer.body()).ok().map(|comment| comment.id);
+        Ok(receipt)
+    }
+
+    async fn edit(&self, id: u64, wanted: &Wanted, cx: &SendContext<'_>) -> Result<Answer> {
+        let request = self.request(self.forge.edits_by(), self.comments.one(id), wanted.create.body.clone());
+        self.client.send(&request, cx).await
+    }
+
+    /// A comment by its number; `None` when it is gone, or no longer ours.
+    async fn read(&self, id: u64, cx: &SendContext<'_>) -> Result<Option<Comment>> {
+        let answer = self.get(self.comments.one(id), cx).await?;
+        if matches!(answer.status(), 404 | 410) {
+            return Ok(None);
+        }
+        self.forge.classify(&answer)?;
+        let comment: Comment = read_json(&answer)?;
+        Ok(comment.marker().is_some().then_some(comment))
+    }
+
+    /// The comments that begin with the marker, the oldest first.
+    async fn find(&self, run: &str, cx: &SendContext<'_>) -> Result<Vec<Comment>> {
+        let mut found = Vec::new();
+        for page in 1..=PAGES {
+            let answer = self.get(self.comments.page(page), cx).await?;
+            self.forge.classify(&answer)?;
+            let comments: Vec<Comment> = read_json(&answer)?;
+            let last = comments.len() < 100;
+            found.extend(comments.into_iter().filter(|comment| comment.marker().is_some_and(|marker| marker.run == run)));
+            if last || !found.is_empty() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn get(&self, url: String, cx: &SendContext<'_>) -> Result<Answer> {
+        // Looking is no sending: a time-out of it leaves nothing in doubt.
+        let looked = AtomicBool::new(false);
+        let looking = SendContext::new(cx.key, cx.attempt, cx.deadline, cx.now, &looked);
+        let answer = self.client.fetch(&self.request("GET", url, Bytes::new()), PAGE, &looking).await;
+        answer.map_err(|error| {
+            let unambiguous = Error::new(error.kind(), error.message().to_owned());
+            match error.retry_advice() {
+                runbell_core::Retry::Never => unambiguous,
+                runbell_core::Retry::Backoff => unambiguous.retry(),
+                runbell_core::Retry::After(wait) => unambiguous.retry_after(wait),
+            }
+        })
+    }
+
+    fn request(&self, method: &str, url: String, body: Bytes) -> HttpRequest {
+        let mut request = HttpRequest { method: method.to_owned(), url: Secret::new(url), headers: Vec::new(), body };
+        self.forge.sign(&mut request, &self.token);
+        request
+    }
+}
+
+impl Comment {
+    fn marker(&self) -> Option<Marker> {
+        Marker::begins(self.body.as_deref()?)
+    }
+}
+
+/// Whether a comment shows what is wanted, or something newer.
+fn is_up_to_date(comment: &Comment, wanted: &Wanted) -> bool {
+    let same = || comment.body.as_deref().is_some_and(|body| body.replace("\r\n", "\n").trim_end() == wanted.text.trim_end());
+    comment.marker().is_some_and(|marker| marker.at > wanted.at) || same()
+}
+
+fn wanted(create: &HttpRequest) -> Result<Wanted> {
+    #[derive(Deserialize)]
+    struct Body {
+        body: String,
+    }
+    let invalid = || Error::new(ErrorKind::Internal, "the comment has no marker");
+    let Body { body: text } = serde_json::from_slice(&create.body).map_err(|_| invalid())?;
+    let Marker { run, at, .. } = Marker::begins(&text).ok_or_else(invalid)?;
+    Ok(Wanted { at, run, text, create: create.clone() })
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T> {
+    serde_json::from_slice(answer.body()).map_err(|_| {
+        Error::new(ErrorKind::Rejected, "the server's answer is not what its API describes; is `server` right?")
+            .with("status", answer.status())
+    })
+}

@@ -1,0 +1,106 @@
+//! What a mail says, and what leaves the process for it.
+
+use jiff::fmt::rfc2822::DateTimePrinter;
+use jiff::tz::TimeZone;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+use runbell_core::text::{is_inert, visible};
+use runbell_core::{DeliveryKey, Error, ErrorKind, MailMessage, Message, Result};
+use runbell_render::html::{self, Flavour};
+use runbell_render::{cut, plain};
+
+use crate::params::address;
+
+/// How large the HTML part may be, in UTF-16 units, and the text part, in bytes: encoded, the mail stays below 1 MiB.
+const HTML: usize = 400_000;
+const TEXT: usize = 200_000;
+
+/// The longest subject, in characters.
+const SUBJECT: usize = 500;
+
+/// What becomes the table in `message_body_override`: these spellings and no other, as in MLRun.
+const PLACEHOLDERS: [&str; 2] = ["{{ runs }}", "{{runs}}"];
+
+/// Makes the mail for a message. What was cut goes into `notes`.
+pub(crate) fn compose(
+    message: &Message,
+    from: &str,
+    to: &[String],
+    body_override: Option<&str>,
+    notes: &mut Vec<String>,
+) -> Result<MailMessage> {
+    let rendered = html::render(message, Flavour::Html, HTML)?;
+    notes.extend(rendered.notes);
+    let text = plain::render(message, TEXT);
+    let (html, text) = match body_override {
+        None => (document(&rendered.html), text),
+        Some(template) => {
+            let filled = |with: &str| PLACEHOLDERS.iter().fold(template.to_owned(), |text, name| text.replace(name, with));
+            // A template without markup reads well as text; of others the usual text is the better alternative.
+            let text = if template.contains('<') { text } else { filled(&text) };
+            (filled(&rendered.html), text)
+        }
+    };
+    Ok(MailMessage { from: from.to_owned(), to: to.to_vec(), subject: subject(message), text, html, headers: headers(message, from) })
+}
+
+/// A whole document: mail programs take the encoding from it, and the readiness for dark surroundings.
+fn document(fragment: &str) -> String {
+    format!(
+        "<!doctype html>\n<html><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><meta name=\"supported-color-schemes\" content=\"light dark\">\
+         </head>\n<body style=\"margin:16px\">\n{fragment}\n</body></html>\n"
+    )
+}
+
+/// The first line of `[{severity}] {text}`, as MLRun heads its mails; lines end where Python's `splitlines` ends them.
+fn subject(message: &Message) -> String {
+    let headline = format!("[{}] {}", message.severity, message.text);
+    let ends = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let first = headline.split(ends).next().unwrap_or_default().trim();
+    cut(first, SUBJECT).chars().map(|c| if is_inert(c) { c } else { visible(c) }).collect()
+}
+
+/// Date, the id by which a repeated mail is known, and the thread of the run's mails.
+fn headers(message: &Message, from: &str) -> Vec<(String, String)> {
+    let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let mut headers = Vec::with_capacity(5);
+    let mut header = |name: &str, value: String| headers.push((name.to_owned(), value));
+    let at = message.at.to_zoned(TimeZone::UTC);
+    // Only years beyond 9999 have no such form; the mail server adds the date then.
+    if let Ok(date) = DateTimePrinter::new().zoned_to_string(&at) {
+        header("Date", date);
+    }
+    header("Message-ID", format!("<{}@{domain}>", message.key));
+    if let Some(run) = message.runs.first() {
+        // Nobody ever sent the mail of this id; that all of them answer it is what makes a thread.
+        let thread = format!("<{}.run@{domain}>", DeliveryKey::of(&["thread", run.project(), run.uid()]));
+        header("In-Reply-To", thread.clone());
+        header("References", thread);
+    }
+    // RFC 3834: no vacation notes in return.
+    header("Auto-Submitted", "auto-generated".to_owned());
+    headers
+}
+
+/// The mail as it goes over the wire.
+///
+/// # Errors
+/// [`ErrorKind::Internal`] for what [`compose`] never makes: a header or an address that is none.
+pub(crate) fn formatted(mail: &MailMessage) -> Result<Vec<u8>> {
+    let invalid = |what: &'static str| Error::new(ErrorKind::Internal, what);
+    let mailbox = |text: &str| address(text).map(|address| Mailbox::new(None, address)).map_err(|_| invalid("an address of the mail is none"));
+    let mut builder = lettre::Message::builder().from(mailbox(&mail.from)?).subject(mail.subject.as_str());
+    for to in &mail.to {
+        builder = builder.to(mailbox(to)?);
+    }
+    for (name, value) in &mail.headers {
+        let name = HeaderName::new_from_ascii(name.clone()).map_err(|_| invalid("a header of the mail has no valid name"))?;
+        builder = builder.raw_header(HeaderValue::new(name, value.clone()));
+    }
+    let parts = MultiPart::alternative()
+        .singlepart(SinglePart::plain(mail.text.clone()))
+        .singlepart(SinglePart::html(mail.html.clone()));
+    Ok(builder.multipart(parts).map_err(|_| invalid("the mail has no sender or no recipient"))?.formatted())
+}

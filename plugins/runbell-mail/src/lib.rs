@@ -1,0 +1,103 @@
+#![doc = include_str!("../README.md")]
+
+mod compose;
+mod failure;
+mod params;
+mod progress;
+mod send;
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use runbell_core::{
+    BuildContext, Egress, Error, ErrorKind, Findings, Limits, Map, Message, Payload, Receipt, Rendered, Result, Secret,
+    SendContext, Sender, SenderKind, Value,
+};
+
+pub use params::{Addresses, MailParams, Port};
+
+use progress::Memory;
+use server::{Login, Server};
+
+/// How long one attempt may take. Servers that fight spam let strangers wait before they greet.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The `mail` kind.
+#[derive(Debug)]
+pub struct Mail;
+
+runbell_core::register_sender!(Mail);
+
+impl SenderKind for Mail {
+    const KIND: &'static str = "mail";
+    type Params = MailParams;
+    type Sender = MailSender;
+
+    /// The default addresses are enough: then there need be no others.
+    fn complete(params: &mut Map, _cx: &BuildContext) {
+        let given = |name: &str| params.get(name).is_some_and(Value::is_truthy);
+        if !given("email_addresses") && given("default_email_addresses") {
+            params.insert("email_addresses".to_owned(), Value::List(Vec::new()));
+        }
+    }
+
+    fn validate(params: &MailParams, cx: &BuildContext) -> Findings {
+        params.check(cx)
+    }
+
+    fn build(params: MailParams, cx: &BuildContext) -> Result<MailSender> {
+        let (encryption, port) =
+            params.encryption().map_err(|(field, message)| Error::new(ErrorKind::ParamsInvalid, format!("params.{field}: {message}")))?;
+        let host = params::host(&params.server_host)
+            .ok_or_else(|| Error::new(ErrorKind::ParamsInvalid, "params.server_host: must be a host"))?;
+        let login = Login {
+            host: host.to_string(),
+            port,
+            encryption,
+            validate_certs: params.validate_certs.unwrap_or(true),
+            authorities: cx.shared.get_or_init(Egress::default).authorities(cx.env.as_ref())?,
+            credentials: params.username().map(|name| {
+                (name.to_owned(), params.password().cloned().unwrap_or_else(|| Secret::new(String::new())))
+            }),
+        };
+        Ok(MailSender {
+            server: Server::shared(login, cx)?,
+            memory: cx.shared.get_or_init(Memory::default),
+            from: params.sender_address.trim().to_owned(),
+            to: params.recipients(),
+            body_override: params.message_body_override.filter(|text| !text.is_empty()),
+        })
+    }
+}
+
+/// Sends mails by one server, from one address to some others.
+#[derive(Debug)]
+pub struct MailSender {
+    server: Arc<Server>,
+    memory: Arc<Memory>,
+    from: String,
+    to: Vec<String>,
+    body_override: Option<String>,
+}
+
+#[async_trait]
+impl Sender for MailSender {
+    fn render(&self, message: &Message) -> Result<Rendered> {
+        let mut notes = Vec::new();
+        let mail = compose::compose(message, &self.from, &self.to, self.body_override.as_deref(), &mut notes)?;
+        Ok(Rendered { payload: Payload::Mail(mail), notes })
+    }
+
+    async fn send(&self, payload: &Payload, cx: &SendContext<'_>) -> Result<Receipt> {
+        let Payload::Mail(mail) = payload else {
+            return Err(Error::new(ErrorKind::Internal, "mail can only send mails"));
+        };
+        send::send(&self.server, &self.memory, mail, cx).await
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { timeout: TIMEOUT, ..Limits::of(self.server.destination()) }
+    }
+}

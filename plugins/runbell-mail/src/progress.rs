@@ -1,0 +1,56 @@
+//! Remembers who has got a mail already, when not everybody could be given it at once.
+//!
+//! A server may take a mail for some recipients and put others off (greylisting, a full mailbox). The next attempt is
+//! for the others only, so that nobody gets it twice. This is kept in memory: after a restart the mail goes to all of
+//! them again, with the same Message-ID.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use runbell_core::DeliveryKey;
+
+use crate::failure::Refusal;
+
+/// How many mails are remembered; the oldest is forgotten first.
+const REMEMBERED: usize = 1_000;
+
+/// What became of a mail's recipients so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    /// Who has got it.
+    pub(crate) done: Vec<String>,
+    /// Whom the server will not take it for.
+    pub(crate) refused: Vec<(String, Refusal)>,
+}
+
+impl Progress {
+    /// Whether nothing is left to do for a recipient.
+    pub(crate) fn settles(&self, recipient: &str) -> bool {
+        self.done.iter().any(|done| done == recipient) || self.refused.iter().any(|(refused, _)| refused == recipient)
+    }
+}
+
+/// The mails that are under way, in the process's type map.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Mutex<VecDeque<(DeliveryKey, Progress)>>);
+
+impl Memory {
+    /// What is remembered of a mail; it is forgotten by that.
+    pub(crate) fn take(&self, key: DeliveryKey) -> Progress {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = all.iter().position(|(other, _)| *other == key);
+        at.and_then(|at| all.remove(at)).map(|(_, progress)| progress).unwrap_or_default()
+    }
+
+    /// Remembers it for the next attempt.
+    pub(crate) fn keep(&self, key: DeliveryKey, progress: Progress) {
+        if progress.done.is_empty() && progress.refused.is_empty() {
+            return;
+        }
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REMEMBERED {
+            all.pop_front();
+        }
+        all.push_back((key, progress));
+    }
+}
