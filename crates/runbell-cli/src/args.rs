@@ -111,10 +111,12 @@ pub(crate) struct CheckArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "The sample is marked as a test. It goes out whatever `when` and `condition` say, with the attempts, time\n\
+#[command(
+    after_help = "The sample is marked as a test. It goes out whatever `when` and `condition` say, with the attempts, time\n\
 limits and pace of a real delivery. SPEC is written as for `runbell run --notify`.\n\n  \
 runbell send-test 'slack:webhook=${SLACK_WEBHOOK}'\n  \
-runbell send-test -c notifications.yaml drift")]
+runbell send-test -c notifications.yaml drift"
+)]
 pub(crate) struct SendTestArgs {
     /// The notifications to choose from: YAML, TOML or JSON. Without it RUNBELL_CONFIG counts when no SPEC is given.
     #[arg(short, long = "config", value_name = "FILE")]

@@ -61,7 +61,12 @@ fn main() {
     let copy = started.elapsed();
     println!("── HTML of {RUNS} runs ({} KiB)", copied.len() / 1024);
     let verdict = |good: bool| if good { "met" } else { "MISSED" };
-    println!("{:44} {:>8.2}  at most 5        {}", "ms (median)", median.as_secs_f64() * 1e3, verdict(median <= AT_MOST));
+    println!(
+        "{:44} {:>8.2}  at most 5        {}",
+        "ms (median)",
+        median.as_secs_f64() * 1e3,
+        verdict(median <= AT_MOST)
+    );
     println!("{:44} {:>8.0}", "times the copying of its bytes", median.as_secs_f64() / copy.as_secs_f64().max(1e-9));
     println!("{:44} {memory:>8.2}  at most 10       {}", "MiB more at the peak", verdict(memory <= MEMORY_AT_MOST));
     if median > AT_MOST || memory > MEMORY_AT_MOST {

@@ -19,6 +19,6 @@ pub mod template;
 pub mod text;
 
 pub use body::{Body, Scope};
-pub use cut::cut;
 pub use condition::{Cause, Condition, Outcome};
+pub use cut::cut;
 pub use template::TemplateValue;

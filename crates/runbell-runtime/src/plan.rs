@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use runbell_core::{
-    ConditionOutcome, DeliveryKey, Error, ErrorKind, Links, Message, Notification, Reason, Rendered, Result, RunSnapshot,
-    SecretValues, Transition, Value, Verdict, text, verdict,
+    ConditionOutcome, DeliveryKey, Error, ErrorKind, Links, Message, Notification, Reason, Rendered, Result,
+    RunSnapshot, SecretValues, Transition, Value, Verdict, text, verdict,
 };
 use runbell_render::condition::Outcome;
 use runbell_render::template::TemplateValue;

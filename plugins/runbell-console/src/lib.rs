@@ -4,14 +4,13 @@ mod paint;
 mod table;
 
 use async_trait::async_trait;
+use runbell_core::text::inert_lines;
 use runbell_core::{
     BuildContext, Error, ErrorKind, Limits, Message, Output, Payload, Place, Receipt, Rendered, Result, SendContext,
     Sender, SenderKind,
 };
-use runbell_core::text::inert_lines;
 use schemars::JsonSchema;
 use serde::Deserialize;
-
 
 /// The `console` kind.
 #[derive(Debug)]

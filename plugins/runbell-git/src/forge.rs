@@ -268,7 +268,13 @@ mod tests {
             (403, &[("x-ratelimit-remaining", "4999")][..], forbidden, ErrorKind::Unauthorized, Retry::Never),
             (429, &[][..], "", ErrorKind::RateLimited, after(60)),
             (429, &[("x-ratelimit-reset", "1600000000")][..], "", ErrorKind::RateLimited, after(1)),
-            (429, &[("Retry-After", "5"), ("x-ratelimit-reset", "1700000090")][..], "", ErrorKind::RateLimited, after(5)),
+            (
+                429,
+                &[("Retry-After", "5"), ("x-ratelimit-reset", "1700000090")][..],
+                "",
+                ErrorKind::RateLimited,
+                after(5),
+            ),
             (401, &[][..], limited, ErrorKind::Unauthorized, Retry::Never),
             (422, &[][..], "", ErrorKind::Rejected, Retry::Never),
         ] {

@@ -48,7 +48,8 @@ impl SenderKind for Git {
         let invalid = |message: String| Error::new(ErrorKind::ParamsInvalid, message);
         let forge = params.forge();
         let base = base(params.server.as_deref(), forge).map_err(|fault| invalid(format!("params.server: {fault}")))?;
-        let thread = params.thread().ok_or_else(|| invalid("params.issue: is required, or `merge_request`".to_owned()))?;
+        let thread =
+            params.thread().ok_or_else(|| invalid("params.issue: is required, or `merge_request`".to_owned()))?;
         let comments = Comments::new(forge, &base, &params.repo, thread);
         let living = match params.update.unwrap_or(false) {
             false => None,

@@ -199,7 +199,9 @@ impl Living {
             self.forge.classify(&answer)?;
             let comments: Vec<Comment> = read_json(&answer)?;
             let last = comments.len() < 100;
-            found.extend(comments.into_iter().filter(|comment| comment.marker().is_some_and(|marker| marker.run == run)));
+            found.extend(
+                comments.into_iter().filter(|comment| comment.marker().is_some_and(|marker| marker.run == run)),
+            );
             if last || !found.is_empty() {
                 break;
             }
@@ -237,7 +239,8 @@ impl Comment {
 
 /// Whether a comment shows what is wanted, or something newer.
 fn is_up_to_date(comment: &Comment, wanted: &Wanted) -> bool {
-    let same = || comment.body.as_deref().is_some_and(|body| body.replace("\r\n", "\n").trim_end() == wanted.text.trim_end());
+    let same =
+        || comment.body.as_deref().is_some_and(|body| body.replace("\r\n", "\n").trim_end() == wanted.text.trim_end());
     comment.marker().is_some_and(|marker| marker.at > wanted.at) || same()
 }
 

@@ -112,14 +112,18 @@ pub(crate) fn complete(params: &mut Map, env: &dyn Env) {
     let given = |params: &Map, name: &str| params.get(name).is_some_and(Value::is_truthy);
     let var = |name: &str| env.var(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     if !given(params, "token") {
-        let other = ["GIT_TOKEN", "GITHUB_TOKEN"].into_iter().find_map(|name| params.get(name).filter(|v| v.is_truthy()));
+        let other =
+            ["GIT_TOKEN", "GITHUB_TOKEN"].into_iter().find_map(|name| params.get(name).filter(|v| v.is_truthy()));
         let token = other.cloned().or_else(|| var("GITHUB_TOKEN").or_else(|| var("GIT_TOKEN")).map(Value::from));
         if let Some(token) = token {
             params.insert("token".to_owned(), token);
         }
     }
     let server_given = given(params, "server");
-    if !server_given && params.get("gitlab").is_none_or(|gitlab| *gitlab == Value::Null) && var("CI_PROJECT_ID").is_some() {
+    if !server_given
+        && params.get("gitlab").is_none_or(|gitlab| *gitlab == Value::Null)
+        && var("CI_PROJECT_ID").is_some()
+    {
         params.insert("gitlab".to_owned(), Value::Bool(true));
     }
     let gitlab = match params.get("gitlab") {

@@ -35,13 +35,21 @@ pub(crate) fn compose(
     let (html, text) = match body_override {
         None => (document(&rendered.html), text),
         Some(template) => {
-            let filled = |with: &str| PLACEHOLDERS.iter().fold(template.to_owned(), |text, name| text.replace(name, with));
+            let filled =
+                |with: &str| PLACEHOLDERS.iter().fold(template.to_owned(), |text, name| text.replace(name, with));
             // A template without markup reads well as text; of others the usual text is the better alternative.
             let text = if template.contains('<') { text } else { filled(&text) };
             (filled(&rendered.html), text)
         }
     };
-    Ok(MailMessage { from: from.to_owned(), to: to.to_vec(), subject: subject(message), text, html, headers: headers(message, from) })
+    Ok(MailMessage {
+        from: from.to_owned(),
+        to: to.to_vec(),
+        subject: subject(message),
+        text,
+        html,
+        headers: headers(message, from),
+    })
 }
 
 /// A whole document: mail programs take the encoding from it, and the readiness for dark surroundings.
@@ -57,7 +65,9 @@ fn document(fragment: &str) -> String {
 /// The first line of `[{severity}] {text}`, as MLRun heads its mails; lines end where Python's `splitlines` ends them.
 fn subject(message: &Message) -> String {
     let headline = format!("[{}] {}", message.severity, message.text);
-    let ends = |c: char| matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let ends = |c: char| {
+        matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
+    };
     let first = headline.split(ends).next().unwrap_or_default().trim();
     cut(first, SUBJECT).chars().map(|c| if is_inert(c) { c } else { visible(c) }).collect()
 }
@@ -90,13 +100,16 @@ fn headers(message: &Message, from: &str) -> Vec<(String, String)> {
 /// [`ErrorKind::Internal`] for what [`compose`] never makes: a header or an address that is none.
 pub(crate) fn formatted(mail: &MailMessage) -> Result<Vec<u8>> {
     let invalid = |what: &'static str| Error::new(ErrorKind::Internal, what);
-    let mailbox = |text: &str| address(text).map(|address| Mailbox::new(None, address)).map_err(|_| invalid("an address of the mail is none"));
+    let mailbox = |text: &str| {
+        address(text).map(|address| Mailbox::new(None, address)).map_err(|_| invalid("an address of the mail is none"))
+    };
     let mut builder = lettre::Message::builder().from(mailbox(&mail.from)?).subject(mail.subject.as_str());
     for to in &mail.to {
         builder = builder.to(mailbox(to)?);
     }
     for (name, value) in &mail.headers {
-        let name = HeaderName::new_from_ascii(name.clone()).map_err(|_| invalid("a header of the mail has no valid name"))?;
+        let name =
+            HeaderName::new_from_ascii(name.clone()).map_err(|_| invalid("a header of the mail has no valid name"))?;
         builder = builder.raw_header(HeaderValue::new(name, value.clone()));
     }
     let parts = MultiPart::alternative()

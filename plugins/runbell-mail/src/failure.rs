@@ -73,7 +73,9 @@ impl Refusal {
 /// `5.7.8` after a 5xx: three numbers, the first that of the code.
 fn is_enhanced(word: &str, code: u16) -> bool {
     let mut parts = word.split('.');
-    let number = |part: Option<&str>| part.filter(|part| (1..=3).contains(&part.len())).and_then(|part| part.parse::<u16>().ok());
+    let number = |part: Option<&str>| {
+        part.filter(|part| (1..=3).contains(&part.len())).and_then(|part| part.parse::<u16>().ok())
+    };
     number(parts.next()) == Some(code / 100)
         && number(parts.next()).is_some()
         && number(parts.next()).is_some()
@@ -113,7 +115,9 @@ pub(crate) fn rebuild(error: &SmtpError, stage: Stage) -> Error {
 pub(crate) fn refused(refusal: &Refusal, stage: Stage) -> Error {
     let (kind, message) = match (refusal.code, stage) {
         (421, _) => (ErrorKind::Unreachable, "the mail server is going away"),
-        (_, Stage::Auth) if !refusal.is_transient() => (ErrorKind::Unauthorized, "the mail server refuses user name or password"),
+        (_, Stage::Auth) if !refusal.is_transient() => {
+            (ErrorKind::Unauthorized, "the mail server refuses user name or password")
+        }
         (530, _) => (ErrorKind::Unauthorized, "the mail server wants encryption or a login first"),
         (552 | 523, _) => (ErrorKind::Rejected, "the mail is too big for the server"),
         _ if refusal.is_transient() => (ErrorKind::Unreachable, "the mail server cannot take the mail now"),
@@ -130,7 +134,8 @@ fn tls(failure: &TlsError) -> String {
     let certificate = match failure {
         TlsError::InvalidCertificate(fault) => fault,
         TlsError::InvalidMessage(_) => {
-            return "the mail server does not encrypt from the first byte on this port; does it want `start_tls`?".to_owned();
+            return "the mail server does not encrypt from the first byte on this port; does it want `start_tls`?"
+                .to_owned();
         }
         TlsError::AlertReceived(_) => return "the mail server broke off the TLS handshake".to_owned(),
         TlsError::PeerIncompatible(_) => {

@@ -48,8 +48,9 @@ impl SenderKind for Mail {
     }
 
     fn build(params: MailParams, cx: &BuildContext) -> Result<MailSender> {
-        let (encryption, port) =
-            params.encryption().map_err(|(field, message)| Error::new(ErrorKind::ParamsInvalid, format!("params.{field}: {message}")))?;
+        let (encryption, port) = params
+            .encryption()
+            .map_err(|(field, message)| Error::new(ErrorKind::ParamsInvalid, format!("params.{field}: {message}")))?;
         let host = params::host(&params.server_host)
             .ok_or_else(|| Error::new(ErrorKind::ParamsInvalid, "params.server_host: must be a host"))?;
         let login = Login {

@@ -72,7 +72,9 @@ impl MailParams {
     pub(crate) fn check(&self, cx: &BuildContext) -> Findings {
         let mut found = Findings::default();
         match host(&self.server_host) {
-            None => found.fault("server_host", "must be the name or address of a mail server, such as smtp.example.com"),
+            None => {
+                found.fault("server_host", "must be the name or address of a mail server, such as smtp.example.com")
+            }
             Some(host) => {
                 if let Err(refused) = cx.shared.get_or_init(Egress::default).check_host(&host.to_string()) {
                     found.fault("server_host", refused);

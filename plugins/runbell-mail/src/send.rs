@@ -18,7 +18,12 @@ const NAMED: usize = 5;
 ///
 /// # Errors
 /// Whatever keeps somebody from getting it. Those who can be given it are given it first; the error names the others.
-pub(crate) async fn send(server: &Server, memory: &Memory, mail: &MailMessage, cx: &SendContext<'_>) -> Result<Receipt> {
+pub(crate) async fn send(
+    server: &Server,
+    memory: &Memory,
+    mail: &MailMessage,
+    cx: &SendContext<'_>,
+) -> Result<Receipt> {
     let bytes = formatted(mail)?;
     let from = parsed(&mail.from)?;
     let mut connection = server.connection().await?;

@@ -126,7 +126,8 @@ impl Server {
     async fn prepare(&self, mut connection: AsyncSmtpConnection, hello: &ClientId) -> Result<AsyncSmtpConnection> {
         match self.login.encryption {
             Encryption::StartTls if !connection.can_starttls() => {
-                let message = "the mail server offers no STARTTLS, so nothing is sent; does it want `use_tls` (port 465)?";
+                let message =
+                    "the mail server offers no STARTTLS, so nothing is sent; does it want `use_tls` (port 465)?";
                 return Err(Error::new(ErrorKind::Unreachable, message).retry());
             }
             Encryption::StartTls | Encryption::Opportunistic if connection.can_starttls() => {

@@ -37,9 +37,15 @@ fn pairs_of_port_and_encryption() {
         (json!({ "start_tls": true, "server_port": 25 }), None),
         (json!({ "use_tls": false, "start_tls": false, "server_port": 1025 }), None),
         (json!({ "use_tls": true, "start_tls": true }), Some("start_tls: cannot go with `use_tls`")),
-        (json!({ "use_tls": true, "server_port": 587 }), Some("server_port: 587 expects STARTTLS: set `start_tls` to true")),
+        (
+            json!({ "use_tls": true, "server_port": 587 }),
+            Some("server_port: 587 expects STARTTLS: set `start_tls` to true"),
+        ),
         (json!({ "use_tls": true, "server_port": "25" }), Some("server_port: 25 does not encrypt from the first byte")),
-        (json!({ "start_tls": true, "server_port": 465 }), Some("server_port: 465 expects encryption from the first byte")),
+        (
+            json!({ "start_tls": true, "server_port": 465 }),
+            Some("server_port: 465 expects encryption from the first byte"),
+        ),
         (
             json!({ "use_tls": false, "start_tls": false, "server_port": 465 }),
             Some("server_port: 465 expects encryption from the first byte"),
@@ -76,7 +82,10 @@ fn every_fault_names_its_field() {
             "password: is sent unencrypted",
         ),
         (json!({ "use_tls": "yes" }), "use_tls: "),
-        (json!({ "validate_cert": true }), "validate_cert: is not known and has no effect; did you mean `validate_certs`?"),
+        (
+            json!({ "validate_cert": true }),
+            "validate_cert: is not known and has no effect; did you mean `validate_certs`?",
+        ),
     ] {
         let found = findings(params.clone());
         assert!(found.iter().any(|finding| finding.starts_with(expected)), "{params}: {found:?}");

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use runbell_core::{BuildContext, CA_FILE, Egress, Env, Error, ErrorKind, Receipt, Registry, Result, Retry, SendContext, Value};
+use runbell_core::{
+    BuildContext, CA_FILE, Egress, Env, Error, ErrorKind, Receipt, Registry, Result, Retry, SendContext, Value,
+};
 use runbell_testkit::smtp::{FakeSmtp, Fault, Mail, Step, TestCa, Tls};
 use runbell_testkit::{TestContext, sample_message};
 use serde_json::{Value as Json, json};
@@ -79,7 +81,8 @@ async fn every_way_of_encrypting() {
         assert!(mail.encrypted);
         assert_eq!(mail.login, Some(("runs".to_owned(), "PLAIN".to_owned())));
         params["password"] = json!("wrong");
-        let error = refused(send(&cx, &peer, params).await, ErrorKind::Unauthorized, false, "refuses user name or password");
+        let error =
+            refused(send(&cx, &peer, params).await, ErrorKind::Unauthorized, false, "refuses user name or password");
         assert!(error.to_string().contains("code=535 5.7.8") && !error.to_string().contains("wrong"), "{error}");
         assert!(peer.mails().is_empty());
     }

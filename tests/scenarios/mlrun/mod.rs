@@ -5,6 +5,10 @@
 
 mod decisions;
 mod deliveries;
+#[path = "../../../crates/runbell-render/tests/common/facts.rs"]
+mod facts;
+mod git;
+mod mail;
 mod validation;
 
 use runbell::value::{Map, Value, read};
@@ -32,8 +36,16 @@ pub(crate) enum Difference {
     AsHandedIn,
     /// Target URLs are absolute.
     AbsoluteUrls,
+    /// White space around addresses is dropped.
+    AddressesAreTrimmed,
     /// Severities ignore case and are a closed list.
     Severities,
+}
+
+/// How the HTML of a run that took MLRun's whole way may differ: the document's `kind` is dropped on it, and run data is
+/// not escaped.
+fn leeway(run: &Value) -> facts::Leeway {
+    facts::Leeway { markup: facts::has_markup(run), kind: run.get("kind").is_some() }
 }
 
 /// One case of a file, its numbers as they were meant.

@@ -155,7 +155,9 @@ impl Lines {
         }
         self.text(key, depth, self.detail.value / 2);
         match value {
-            Value::Map(map) if depth < DEPTH && !map.is_empty() => map.iter().for_each(|(key, item)| self.pair(depth + 1, key, item)),
+            Value::Map(map) if depth < DEPTH && !map.is_empty() => {
+                map.iter().for_each(|(key, item)| self.pair(depth + 1, key, item))
+            }
             Value::List(list) if depth < DEPTH && !list.is_empty() => {
                 for (index, item) in list.iter().enumerate() {
                     if self.count >= LINES {

@@ -65,7 +65,7 @@ pub fn render(message: &Message, flavour: Flavour, limit: usize) -> Result<Html>
 pub(crate) fn headline(message: &Message) -> (String, &str) {
     let (first, rest) = message.text.split_once('\n').unwrap_or((&message.text, ""));
     let colon = if message.name.is_empty() { "" } else { ": " };
-    (format!("[{}] {}{colon}{first}", message.severity, message.name), rest)
+    (format!("[{}] {}{colon}{}", message.severity, message.name, first.trim_end_matches('\r')), rest)
 }
 
 /// The symbol of a state. Symbols that every font has, for they stand in for colour.
@@ -106,7 +106,8 @@ impl<'m> Page<'m> {
         let runs = &message.runs;
         let iteration = |run: &RunSnapshot| run.document().at(&["metadata", "iteration"]).cloned();
         let first = runs.first().and_then(iteration);
-        let parameters = |run: &RunSnapshot| run.document().at(&["spec", "parameters"]).is_some_and(|map| map.is_truthy());
+        let parameters =
+            |run: &RunSnapshot| run.document().at(&["spec", "parameters"]).is_some_and(|map| map.is_truthy());
         Ok(Page {
             message,
             frame: environment(flavour).get_template(MESSAGE).map_err(faulty)?,
@@ -180,7 +181,8 @@ impl<'m> Page<'m> {
     /// are, and how many failed ones are not among them.
     fn some_rows(&self, detail: Detail, room: usize) -> Result<(String, usize, usize)> {
         let runs = &self.message.runs;
-        let mut room = room.saturating_sub(self.note_units("999999999 more of 999999999 runs are not shown, 999999999 failed; cut"));
+        let mut room = room
+            .saturating_sub(self.note_units("999999999 more of 999999999 runs are not shown, 999999999 failed; cut"));
         let failed = |index: &usize| runs[*index].state_word() == "error";
         let others = (1..runs.len()).filter(|index| !failed(index));
         let order = (0..runs.len().min(1)).chain((1..runs.len()).filter(failed)).chain(others);
@@ -193,7 +195,8 @@ impl<'m> Page<'m> {
             kept.push((index, row));
         }
         kept.sort_by_key(|(index, _)| *index);
-        let failed_left = (0..runs.len()).filter(failed).count() - kept.iter().filter(|(index, _)| failed(index)).count();
+        let failed_left =
+            (0..runs.len()).filter(failed).count() - kept.iter().filter(|(index, _)| failed(index)).count();
         let shown = kept.len();
         Ok((kept.into_iter().map(|(_, row)| row).collect(), shown, failed_left))
     }
@@ -253,7 +256,12 @@ impl<'m> Page<'m> {
 
     /// The page of the run itself.
     fn link(&self) -> String {
-        self.message.runs.first().and_then(|run| self.message.links.run(run)).filter(|link| link.len() < 4_000).unwrap_or_default()
+        self.message
+            .runs
+            .first()
+            .and_then(|run| self.message.links.run(run))
+            .filter(|link| link.len() < 4_000)
+            .unwrap_or_default()
     }
 }
 

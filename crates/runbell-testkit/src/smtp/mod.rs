@@ -151,8 +151,13 @@ impl FakeSmtp {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
-        let state =
-            Arc::new(State { acceptor, tls, login, orders: Mutex::default(), seen: watch::Sender::new(Seen::default()) });
+        let state = Arc::new(State {
+            acceptor,
+            tls,
+            login,
+            orders: Mutex::default(),
+            seen: watch::Sender::new(Seen::default()),
+        });
         let shared = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
             let mut sessions = tokio::task::JoinSet::new();

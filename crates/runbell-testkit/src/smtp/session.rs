@@ -33,7 +33,8 @@ pub(super) async fn serve(state: &State, stream: TcpStream) -> io::Result<()> {
         (Some(acceptor), Tls::Implicit) => Box::new(acceptor.accept(stream).await?),
         _ => Box::new(stream),
     };
-    let mut session = Session { state, stream: BufReader::new(stream), encrypted: state.tls == Tls::Implicit, login: None };
+    let mut session =
+        Session { state, stream: BufReader::new(stream), encrypted: state.tls == Tls::Implicit, login: None };
     if let Next::Usual = session.step(Step::Greeting, "", None).await? {
         session.say("220 localhost ESMTP fake").await?;
     }
@@ -60,7 +61,9 @@ impl Session<'_> {
         let fault = {
             let mut orders = self.state.orders.lock().unwrap_or_else(PoisonError::into_inner);
             let meant = |order: &super::Order| {
-                order.step == step && order.left > 0 && order.recipient.as_deref().is_none_or(|of| Some(of) == recipient)
+                order.step == step
+                    && order.left > 0
+                    && order.recipient.as_deref().is_none_or(|of| Some(of) == recipient)
             };
             orders.iter_mut().find(|order| meant(order)).map(|order| {
                 order.left -= 1;
@@ -160,7 +163,8 @@ impl Session<'_> {
         };
         self.say("220 go on").await?;
         // An empty stream takes the place while the real one changes.
-        let plain = std::mem::replace(&mut self.stream, BufReader::new(Box::new(tokio::io::empty()) as Box<dyn Stream>));
+        let plain =
+            std::mem::replace(&mut self.stream, BufReader::new(Box::new(tokio::io::empty()) as Box<dyn Stream>));
         self.stream = BufReader::new(Box::new(acceptor.accept(plain.into_inner()).await?));
         self.encrypted = true;
         Ok(())

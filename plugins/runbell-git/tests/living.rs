@@ -1,0 +1,283 @@
+//! One living comment: found, edited, made again; never two, never an older state over a newer one.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use runbell_core::{
+    BuildContext, Message, Payload, Receipt, Registry, Result, RunState, SendContext, Sender, Timestamp, Value,
+};
+use runbell_testkit::{Answer, FakeHttp, Request, SAMPLE_TIME, TestContext, message_about, sample_step};
+use serde_json::{Value as Json, json};
+
+/// A repository's comments, as GitHub or GitLab keeps them.
+#[derive(Default)]
+struct Thread {
+    comments: BTreeMap<u64, String>,
+    /// Comments that are somebody else's.
+    foreign: Vec<u64>,
+    last: u64,
+    /// The comment is deleted after so many requests.
+    delete_after: Option<usize>,
+    requests: usize,
+    /// The next comment is made, and the connection lost before the answer.
+    lose_next_answer: bool,
+}
+
+impl Thread {
+    fn add(&mut self, body: &str) -> u64 {
+        self.last += 1;
+        self.comments.insert(self.last, body.to_owned());
+        self.last
+    }
+
+    fn answer(&mut self, request: &Request) -> Answer {
+        self.requests += 1;
+        if self.delete_after == Some(self.requests) {
+            self.comments.retain(|id, _| self.foreign.contains(id));
+        }
+        let shown = |id: u64, body: &str| json!({ "id": id, "body": body, "user": { "login": "bot" } });
+        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        let said = || request.json()["body"].as_str().expect("a body").to_owned();
+        let id = path.rsplit('/').next().and_then(|id| id.parse::<u64>().ok());
+        let body = id.and_then(|id| Some((id, self.comments.get(&id)?.clone())));
+        match (request.method.as_str(), path.ends_with("s"), body) {
+            ("GET", true, _) => {
+                let page: usize =
+                    query.split('&').find_map(|pair| pair.strip_prefix("page=")).expect("a page").parse().expect("it");
+                let all = self.comments.iter().skip((page - 1) * 100).take(100);
+                Answer::ok().body(Json::from_iter(all.map(|(id, body)| shown(*id, body))).to_string())
+            }
+            ("POST", true, _) => {
+                let body = said();
+                let id = self.add(&body);
+                if std::mem::take(&mut self.lose_next_answer) {
+                    return Answer::reset();
+                }
+                Answer::status(201).body(shown(id, &body).to_string())
+            }
+            (_, false, None) => Answer::status(404).body(r#"{"message": "Not Found"}"#),
+            ("GET", false, Some((id, body))) => Answer::ok().body(shown(id, &body).to_string()),
+            ("PATCH" | "PUT", false, Some((id, _))) if self.foreign.contains(&id) => {
+                Answer::status(403).body(r#"{"message": "Must have admin rights to Repository."}"#)
+            }
+            ("PATCH" | "PUT", false, Some((id, _))) => {
+                let body = said();
+                self.comments.insert(id, body.clone());
+                Answer::ok().body(shown(id, &body).to_string())
+            }
+            _ => Answer::status(405),
+        }
+    }
+}
+
+struct Forge {
+    peer: FakeHttp,
+    thread: Arc<Mutex<Thread>>,
+}
+
+impl Forge {
+    async fn start() -> Self {
+        let (peer, thread) = (FakeHttp::start().await, Arc::new(Mutex::new(Thread::default())));
+        let shared = Arc::clone(&thread);
+        peer.answer_with(move |request| shared.lock().expect("not poisoned").answer(request));
+        Forge { peer, thread }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Thread) -> T) -> T {
+        look(&mut self.thread.lock().expect("not poisoned"))
+    }
+
+    fn comments(&self) -> Vec<String> {
+        self.with(|thread| thread.comments.values().cloned().collect())
+    }
+
+    fn sender(&self, cx: &BuildContext, more: Json) -> Arc<dyn Sender> {
+        let mut params =
+            json!({ "repo": "o/r", "token": "t0123456789", "issue": 7, "update": true, "server": self.peer.url("") });
+        params.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let registry = Registry::default().with(&runbell_git::REGISTRATION).expect("one kind");
+        let Value::Map(params) = Value::from(params) else { panic!("an object") };
+        registry.get("git").expect("it").build(&params, cx).expect("built")
+    }
+}
+
+/// News of one run: its state, so many seconds after the sample's time.
+fn news(state: RunState, seconds: i64, text: &str) -> Message {
+    let mut message = message_about("living", vec![sample_step("run", "train", state)], text);
+    message.at = Timestamp::from_second(SAMPLE_TIME.as_second() + seconds).expect("a time");
+    message
+}
+
+async fn send(sender: &Arc<dyn Sender>, message: &Message) -> Result<Receipt> {
+    let payload = sender.render(message).expect("rendered").payload;
+    let written = AtomicBool::new(false);
+    let cx = SendContext::new(message.key, 1, Instant::now() + Duration::from_secs(20), message.at, &written);
+    sender.send(&payload, &cx).await
+}
+
+#[tokio::test]
+async fn a_comment_is_made_then_edited() {
+    for more in [json!({}), json!({ "gitlab": true, "merge_request": 3, "repo": "g/s/p" })] {
+        let forge = Forge::start().await;
+        let sender = forge.sender(&TestContext::here().build(), more);
+        send(&sender, &news(RunState::Running, 0, "it runs")).await.expect("made");
+        send(&sender, &news(RunState::Completed, 60, "it is done")).await.expect("edited");
+        let comments = forge.comments();
+        assert_eq!(comments.len(), 1);
+        assert!(comments[0].starts_with("<!-- runbell run=") && comments[0].contains("it is done"), "{}", comments[0]);
+        assert!(comments[0].contains(" at=2026-02-03T04:06:06Z -->\n<h3"), "{}", comments[0]);
+        let methods: Vec<String> = forge.peer.requests().into_iter().map(|request| request.method).collect();
+        assert!(methods == ["GET", "POST", "GET", "PATCH"] || methods == ["GET", "POST", "GET", "PUT"], "{methods:?}");
+    }
+}
+
+#[tokio::test]
+async fn fifty_at_once_and_a_deletion_leave_one_comment_with_the_last_state() {
+    for delete_after in 1..=6 {
+        let forge = Forge::start().await;
+        let cx = TestContext::here().build();
+        let first = forge.sender(&cx, json!({}));
+        send(&first, &news(RunState::Running, 0, "state 0")).await.expect("made");
+        forge.with(|thread| thread.delete_after = Some(thread.requests + delete_after));
+        let mut sends = tokio::task::JoinSet::new();
+        // The last state is neither the first nor the last to be said.
+        for index in (26..=50).chain(1..=25) {
+            let sender = forge.sender(&cx, json!({}));
+            let message = news(RunState::Running, index, &format!("state {index} of 50"));
+            sends.spawn(async move { send(&sender, &message).await });
+        }
+        let outcomes = sends.join_all().await;
+        assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        // Whatever was deleted after the last look comes back with the next news, even if that is old.
+        send(&first, &news(RunState::Running, 7, "state 7 of 50")).await.expect("shown");
+        let comments = forge.comments();
+        assert_eq!(comments.len(), 1, "{delete_after}");
+        assert!(comments[0].contains("state 50 of 50"), "{delete_after}: {}", comments[0]);
+        let edits = forge.peer.requests().iter().filter(|request| request.method != "GET").count();
+        assert!(edits < 10, "{edits} writes for fifty updates");
+    }
+}
+
+#[tokio::test]
+async fn an_older_state_never_overwrites_a_newer_one_of_another_process() {
+    let forge = Forge::start().await;
+    let here = forge.sender(&TestContext::here().build(), json!({}));
+    let elsewhere = forge.sender(&TestContext::here().build(), json!({}));
+    send(&here, &news(RunState::Completed, 60, "newer")).await.expect("made");
+    send(&elsewhere, &news(RunState::Running, 0, "older")).await.expect("left alone");
+    assert!(forge.comments()[0].contains("newer"));
+    send(&elsewhere, &news(RunState::Error, 90, "newest")).await.expect("edited");
+    let comments = forge.comments();
+    assert!(comments.len() == 1 && comments[0].contains("newest"));
+}
+
+#[tokio::test]
+async fn it_is_found_among_many_and_not_mistaken() {
+    let forge = Forge::start().await;
+    let sender = forge.sender(&TestContext::here().build(), json!({}));
+    send(&sender, &news(RunState::Running, 0, "first")).await.expect("made");
+    let ours = forge.comments().remove(0);
+    forge.with(|thread| {
+        thread.comments.clear();
+        for index in 0..250 {
+            thread.add(&format!("> {ours}\n\nquoted {index}"));
+        }
+        thread.add(&ours);
+        thread.add("the last one");
+    });
+    // Another process knows no number, and has to look.
+    let elsewhere = forge.sender(&TestContext::here().build(), json!({}));
+    send(&elsewhere, &news(RunState::Completed, 60, "second")).await.expect("edited");
+    let comments = forge.comments();
+    assert_eq!(comments.len(), 252);
+    assert!(
+        comments[250].contains("second") && comments.iter().filter(|comment| comment.contains("second")).count() == 1
+    );
+    // Another notification's comment is another one.
+    let mut other = news(RunState::Completed, 60, "other");
+    other.name = "another".into();
+    send(&sender, &other).await.expect("made");
+    assert_eq!(forge.comments().len(), 253);
+}
+
+#[tokio::test]
+async fn one_comment_for_all_runs_of_a_key() {
+    let forge = Forge::start().await;
+    let cx = TestContext::here().build();
+    let sender = forge.sender(&cx, json!({ "update_key": "nightly" }));
+    for (index, uid) in ["one", "two", "three"].into_iter().enumerate() {
+        let run = runbell_core::value::read(&format!(
+            r#"{{"metadata": {{"uid": "{uid}", "name": "n", "project": "p"}}, "status": {{"state": "completed"}}}}"#
+        ));
+        let run = runbell_core::RunSnapshot::new(run.expect("JSON")).expect("a run");
+        let mut message = message_about("living", vec![run], uid);
+        message.at =
+            Timestamp::from_second(SAMPLE_TIME.as_second() + i64::try_from(index).expect("small")).expect("a time");
+        send(&sender, &message).await.expect("shown");
+    }
+    let comments = forge.comments();
+    assert!(comments.len() == 1 && comments[0].contains("three"), "{comments:?}");
+}
+
+#[tokio::test]
+async fn a_comment_that_is_not_ours_to_edit_is_left_alone() {
+    let forge = Forge::start().await;
+    let sender = forge.sender(&TestContext::here().build(), json!({}));
+    send(&sender, &news(RunState::Running, 0, "first")).await.expect("made");
+    forge.with(|thread| thread.foreign = vec![1]);
+    for (seconds, text) in [(60, "second"), (90, "third")] {
+        let elsewhere = forge.sender(&TestContext::here().build(), json!({}));
+        send(&elsewhere, &news(RunState::Completed, seconds, text)).await.expect("made, then edited");
+    }
+    let comments = forge.comments();
+    assert!(comments.len() == 2 && comments[0].contains("first") && comments[1].contains("third"), "{comments:?}");
+}
+
+#[tokio::test]
+async fn a_lost_answer_makes_no_second_comment() {
+    let forge = Forge::start().await;
+    forge.with(|thread| thread.lose_next_answer = true);
+    let sender = forge.sender(&TestContext::here().build(), json!({}));
+    let message = news(RunState::Completed, 0, "once");
+    let error = send(&sender, &message).await.expect_err("no answer");
+    assert!(error.is_ambiguous(), "{error:?}");
+    send(&sender, &message).await.expect("found");
+    assert_eq!(forge.comments().len(), 1);
+}
+
+#[tokio::test]
+async fn looking_leaves_nothing_in_doubt_and_limits_are_obeyed() {
+    let peer = FakeHttp::start().await;
+    let forge = Forge { peer, thread: Arc::default() };
+    let sender = forge.sender(&TestContext::here().build(), json!({}));
+    for (answer, ambiguous, said) in [
+        (Answer::reset(), false, "broke off"),
+        (Answer::status(403).header("retry-after", "30"), false, "slow down"),
+        (Answer::status(404), false, "no such repository"),
+        (Answer::ok().body("<html>a login page</html>"), false, "not what its API describes"),
+    ] {
+        forge.peer.answer(answer);
+        let error = send(&sender, &news(RunState::Running, 0, "x")).await.expect_err(said);
+        assert!(error.to_string().contains(said) && error.is_ambiguous() == ambiguous, "{error:?}");
+    }
+    let methods: Vec<String> = forge.peer.requests().into_iter().map(|request| request.method).collect();
+    assert_eq!(methods, ["GET"; 4]);
+}
+
+#[test]
+fn the_preview_shows_the_marker() {
+    let registry = Registry::default().with(&runbell_git::REGISTRATION).expect("one kind");
+    let Value::Map(params) = Value::from(json!({ "repo": "o/r", "token": "t0123456789", "issue": 7 })) else {
+        panic!()
+    };
+    let sender = registry.get("git").expect("it").build(&params, &TestContext::here().build()).expect("built");
+    let message = news(RunState::Completed, 0, "x");
+    let Payload::Http(request) = sender.render(&message).expect("rendered").payload else { panic!("HTTP") };
+    let body = String::from_utf8(request.body.to_vec()).expect("UTF-8");
+    assert!(
+        body.starts_with(r#"{"body":"<!-- runbell run="#) && body.contains(&format!(" key={} at=2026", message.key))
+    );
+}
