@@ -6,6 +6,7 @@ mod canary;
 mod command;
 mod mlrun;
 mod notifications;
+mod servers;
 mod terminal;
 mod tools;
 mod verbs;

@@ -155,7 +155,7 @@ impl Subject<'_> {
         check.equal("the envelope's sender", &mail.from, &wanted.from);
         check.equal("the envelope's recipients", &mail.to, &wanted.to);
         let head = mail.head();
-        for (name, part) in [("Message-ID", message.key.to_string()), ("Date", "2026".to_owned())] {
+        for (name, part) in [("Message-ID", message.key.to_string()), ("Date", "3 Feb 2026 04:05:06 ".to_owned())] {
             let prefix = format!("{name}: ");
             let line = head.lines().find(|line| line.starts_with(&prefix));
             check.ensure(line.is_some_and(|line| line.contains(&part)), || format!("{name} is {line:?}"));

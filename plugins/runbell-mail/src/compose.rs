@@ -1,7 +1,5 @@
 //! What a mail says, and what leaves the process for it.
 
-use jiff::fmt::rfc2822::DateTimePrinter;
-use jiff::tz::TimeZone;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use runbell_core::text::{is_inert, visible};
@@ -77,11 +75,8 @@ fn headers(message: &Message, from: &str) -> Vec<(String, String)> {
     let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
     let mut headers = Vec::with_capacity(5);
     let mut header = |name: &str, value: String| headers.push((name.to_owned(), value));
-    let at = message.at.to_zoned(TimeZone::UTC);
-    // Only years beyond 9999 have no such form; the mail server adds the date then.
-    if let Ok(date) = DateTimePrinter::new().zoned_to_string(&at) {
-        header("Date", date);
-    }
+    // RFC 5322 section 3.3, the day with two digits: lettre replaces what it cannot read by the time of sending.
+    header("Date", message.at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string());
     header("Message-ID", format!("<{}@{domain}>", message.key));
     if let Some(run) = message.runs.first() {
         // Nobody ever sent the mail of this id; that all of them answer it is what makes a thread.
