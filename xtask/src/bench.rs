@@ -17,6 +17,7 @@ pub(crate) fn bench() -> Result<()> {
     let mut missed = Vec::new();
     for (what, args) in [
         ("conditions", ["bench", "-p", "runbell-render", "--bench", "condition", "--quiet"]),
+        ("html", ["bench", "-p", "runbell-render", "--bench", "html", "--quiet"]),
         ("dispatch", ["bench", "-p", "runbell", "--bench", "dispatch", "--quiet"]),
     ] {
         if cargo(&args).is_err() {

@@ -4,6 +4,7 @@
 mod bench;
 mod ci;
 mod docs;
+mod html;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ usage: cargo xtask VERB
   ci      everything that must hold: formatting, lints, house rules, features, tests, documentation
   tidy    the house rules no lint knows
   docs    write the generated parts of the READMEs (--check: only compare)
+  html    render the fixtures of the shared HTML, to look at (pictures where chromium is installed)
   bench   measure speed and memory against baselines of the same run";
 
 fn main() -> ExitCode {
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(),
         ["docs"] => docs::docs(false),
         ["docs", "--check"] => docs::docs(true),
+        ["html"] => html::html(),
         ["bench"] => bench::bench(),
         _ => {
             eprintln!("{USAGE}");

@@ -37,8 +37,8 @@ fn as_html(markdown: &str) -> String {
     comrak::markdown_to_html(markdown, &options)
 }
 
-const ELEMENTS: [&str; 13] =
-    ["html", "body", "h3", "p", "table", "thead", "tbody", "tr", "th", "td", "b", "br", "code"];
+const ELEMENTS: [&str; 14] =
+    ["html", "body", "h3", "p", "table", "thead", "tbody", "tr", "th", "td", "b", "i", "br", "code"];
 
 fn check(comment: &str, limit: usize) {
     prop_assert_shown(comment.encode_utf16().count() <= limit, "its length", comment);
@@ -65,7 +65,15 @@ fn check(comment: &str, limit: usize) {
             for (name, _) in element.attrs() {
                 let ours = matches!(
                     name,
-                    "style" | "title" | "href" | "border" | "cellpadding" | "cellspacing" | "align" | "valign"
+                    "style"
+                        | "title"
+                        | "href"
+                        | "border"
+                        | "cellpadding"
+                        | "cellspacing"
+                        | "align"
+                        | "valign"
+                        | "nowrap"
                 );
                 prop_assert_shown(ours, name, comment);
             }

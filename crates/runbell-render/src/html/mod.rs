@@ -35,6 +35,9 @@ pub(crate) const DETAILS: [Detail; 3] = [
     Detail { value: 80, cell: 240, error: 240 },
 ];
 
+/// The longest name that is not broken into lines, in bytes.
+const SHORT_NAME: usize = 28;
+
 /// The least a run takes, so that no more of them are rendered than can ever fit.
 const SMALLEST_ROW: usize = 64;
 
@@ -98,7 +101,6 @@ struct Page<'m> {
     /// Several runs stand below each other, one run on its own is laid out by its fields.
     many: bool,
     iterations: bool,
-    parameters: bool,
 }
 
 impl<'m> Page<'m> {
@@ -106,15 +108,12 @@ impl<'m> Page<'m> {
         let runs = &message.runs;
         let iteration = |run: &RunSnapshot| run.document().at(&["metadata", "iteration"]).cloned();
         let first = runs.first().and_then(iteration);
-        let parameters =
-            |run: &RunSnapshot| run.document().at(&["spec", "parameters"]).is_some_and(|map| map.is_truthy());
         Ok(Page {
             message,
             frame: environment(flavour).get_template(MESSAGE).map_err(faulty)?,
             row: environment(flavour).get_template(RUN).map_err(faulty)?,
             many: runs.len() > 1,
             iterations: runs.iter().any(|run| iteration(run) != first),
-            parameters: runs.iter().any(parameters),
         })
     }
 
@@ -205,6 +204,7 @@ impl<'m> Page<'m> {
     fn row(&self, run: &RunSnapshot, detail: Detail, out: &mut String) -> Result<bool> {
         let facts = Facts::new(run, &self.message.links, detail);
         let time = joined("\n", [&facts.start, &facts.end, &facts.duration]);
+        let short = facts.name.len() <= SHORT_NAME && facts.kind.len() <= SHORT_NAME;
         let what = joined(" · ", [&facts.state, &facts.kind, ""]);
         let row = Value::from_object(Row {
             time: time.into(),
@@ -225,7 +225,7 @@ impl<'m> Page<'m> {
             link: safe_link(&facts.link),
             many: self.many,
             iterations: self.iterations,
-            parameters_column: self.parameters,
+            short,
         });
         out.push_str(&self.row.render(row).map_err(faulty)?);
         Ok(facts.cut)
@@ -245,8 +245,6 @@ impl<'m> Page<'m> {
             headline => &*shown,
             text => &*text,
             many => self.many,
-            iterations => self.iterations,
-            parameters => self.parameters,
             rows => Value::from_safe_string(rows.to_owned()),
             more,
             link => safe_link(&self.link()),
@@ -326,7 +324,8 @@ struct Row {
     link: Value,
     many: bool,
     iterations: bool,
-    parameters_column: bool,
+    /// The name is short, so that the cell need not break: times read better whole.
+    short: bool,
 }
 
 impl Object for Row {
@@ -350,7 +349,7 @@ impl Object for Row {
             "link" => self.link.clone(),
             "many" => self.many.into(),
             "iterations" => self.iterations.into(),
-            "parameters_column" => self.parameters_column.into(),
+            "short" => self.short.into(),
             _ => return None,
         })
     }

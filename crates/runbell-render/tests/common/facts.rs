@@ -139,26 +139,30 @@ fn ours(html: &str) -> Vec<Row> {
     root.select(&select("tbody > tr"))
         .map(|tr| {
             let cells: Vec<ElementRef<'_>> = tr.child_elements().collect();
-            let cell = |name: &str| heads.iter().position(|head| head == name).map(|at| cells[at]);
-            let run = cell("Run").expect("a column");
-            let what = lines(text_of(run)).into_iter().nth(1).unwrap_or_default();
+            let (run, said) = (cells[0], cells[1]);
+            let facts = lines(text_of(run));
+            let what = facts.get(1).cloned().unwrap_or_default();
             let (state, kind) = what.split_once(" · ").unwrap_or((&what, ""));
-            let times = lines(cell("Time").map(text_of).unwrap_or_default());
-            let is_time = |text: &&String| text.get(4..5) == Some("-");
-            let mut times = times.iter().filter(is_time);
-            let results = cell("Results").expect("a column");
-            let error = first(results, "b").map(text_of).unwrap_or_default();
+            let is_time = |text: &&String| text.get(4..5) == Some("-") && text.get(10..11) == Some(" ");
+            let mut times = facts.iter().filter(is_time);
+            let error =
+                said.child_elements().find(|inner| inner.value().name() == "b").map(text_of).unwrap_or_default();
+            let all = text_of(said);
+            let (results, parameters) = match first(said, "i") {
+                Some(_) => all.split_once("Parameters\n").expect("a line of its own"),
+                None => (all.as_str(), ""),
+            };
             Row {
                 uid: code(run),
                 link: link(run),
-                iteration: cell("Iteration").map(text_of),
+                iteration: facts.iter().find_map(|line| line.strip_prefix("iteration ")).map(str::to_owned),
                 start: times.next().map(|text| start(text)).unwrap_or_default(),
                 end: times.next().map(|text| text.chars().take(19).collect()).unwrap_or_default(),
                 state: state.to_owned(),
                 kind: kind.to_owned(),
                 name: first(run, "b").map(text_of).unwrap_or_default(),
-                parameters: lines(cell("Parameters").map(text_of).unwrap_or_default()),
-                results: lines(text_of(results)),
+                parameters: lines(parameters.to_owned()),
+                results: lines(results.to_owned()),
                 error,
             }
         })
