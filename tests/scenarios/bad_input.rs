@@ -11,7 +11,7 @@ fn faults_of_the_configuration_stop_everything_before_it_starts() {
         "a".repeat(930_000)
     );
     let cases: Vec<(Vec<String>, Vec<&str>)> = vec![
-        (spec("pager"), vec!["`pager` is not linked", "linked: console, slack, webhook"]),
+        (spec("pager"), vec!["`pager` is not linked", "linked: console, git, mail, notebook, slack, webhook"]),
         (spec("mail"), vec!["enable the feature `mail`"]),
         (spec("webhok:url=http://h/"), vec!["did you mean `webhook`?"]),
         (spec("webhook"), vec!["params.url: is required"]),

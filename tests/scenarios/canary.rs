@@ -1,5 +1,6 @@
 //! A canary in every secret field is in no output, whatever happens.
 
+use runbell_testkit::smtp::{FakeSmtp, Fault, Step};
 use runbell_testkit::{Answer, FakeHttp};
 use serde_json::json;
 
@@ -27,6 +28,9 @@ fn assert_clean(said: &Said, what: &str) {
 #[tokio::test]
 async fn no_output_holds_a_secret() {
     let peer = FakeHttp::start().await;
+    // It repeats the login it refuses.
+    let smtp = FakeSmtp::start().await;
+    smtp.fault(Step::Auth, Fault::Say("535 5.7.8 {} is wrong".to_owned()), usize::MAX);
     let folder = Folder::new();
     let hostile = format!("echo {CANARY} >&2; exit 1");
     // The last three are tried again, so they are only pushed.
@@ -53,6 +57,13 @@ async fn no_output_holds_a_secret() {
                     "headers": { "X-Token": CANARY } }, "message": format!("see {CANARY}") },
                 { "kind": "webhook", "name": "signed", "when": ["error"], "secret_params": {
                     "url": format!("http://user:{CANARY}@{host}/"), "headers": { "Authorization": format!("Bearer {CANARY}") } } },
+                { "kind": "git", "name": "g", "when": ["error"], "params": { "server": format!("http://{host}"), "repo": "o/r", "issue": 1 },
+                    "secret_params": { "token": CANARY }, "message": format!("see {CANARY}") },
+                { "kind": "git", "name": "living", "when": ["error"], "params": { "server": format!("http://{host}"), "repo": "o/r",
+                    "issue": 1, "update": true, "GIT_TOKEN": CANARY } },
+                { "kind": "mail", "name": "m", "when": ["error"], "params": { "server_host": "127.0.0.1", "server_port": smtp.port(),
+                    "sender_address": "a@b.co", "email_addresses": "c@d.co", "username": "u", "use_tls": false, "start_tls": false },
+                    "secret_params": { "password": CANARY } },
                 { "kind": "webhook", "name": "wrong", "when": ["error"], "params": { "url": CANARY, "method": 5 },
                     "secret_params": { "headers": [CANARY], "signing_secret": CANARY } },
             ] },
@@ -61,7 +72,7 @@ async fn no_output_holds_a_secret() {
         let config = folder.file("n.json", &document["spec"]["notifications"].to_string());
         let good = folder.file(
             "good.json",
-            &json!(document["spec"]["notifications"].as_array().expect("a list")[..3].to_vec()).to_string(),
+            &json!(document["spec"]["notifications"].as_array().expect("a list")[..6].to_vec()).to_string(),
         );
         let text = document.to_string();
         for verb in ["push", "explain", "preview", "check"] {

@@ -15,9 +15,10 @@ mod send_test;
 mod spec;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser as _};
-use runbell::{BuildContext, NotifierBuilder, Output};
+use runbell::{BuildContext, Env, NotifierBuilder, Output, ProcessEnv};
 
 use crate::args::{Cli, Verb};
 
@@ -75,10 +76,25 @@ fn log() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(output::colour()).init();
 }
 
+/// The environment without the mark of a notebook's kernel: the kernel reads standard output, which is the command's own
+/// here, or a program's.
+#[derive(Debug)]
+struct NoKernel;
+
+impl Env for NoKernel {
+    fn var(&self, name: &str) -> Option<String> {
+        if name == "EVCXR_IS_RUNTIME" { None } else { ProcessEnv.var(name) }
+    }
+
+    fn read_file(&self, path: &str) -> std::io::Result<String> {
+        ProcessEnv.read_file(path)
+    }
+}
+
 /// A notifier builder with the surroundings of a command line: text for people goes to standard error.
 fn notifier() -> anyhow::Result<NotifierBuilder> {
     let output = Output::stderr().with_colour(output::colour()).with_width(output::width());
-    let cx = BuildContext { output, ..BuildContext::here() };
+    let cx = BuildContext { output, env: Arc::new(NoKernel), ..BuildContext::here() };
     let ui_url = std::env::var("RUNBELL_UI_URL").unwrap_or_default();
     Ok(runbell::notifier()?.context(cx).ui_url(&ui_url))
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use runbell::{Notification, text};
+use runbell::{Notification, Status, text};
 
 use crate::args::SendTestArgs;
-use crate::{DONE, config, output, push};
+use crate::{DONE, NOT_DELIVERED, config, output, push};
 
 pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
     let (notifications, names) = chosen(&args)?;
@@ -20,7 +20,12 @@ pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
     let notifier = crate::notifier()?.notifications(notifications).build()?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let report = notifier.send_test(&names).await;
-    let code = report.lines.iter().map(push::code_of).max().unwrap_or(DONE);
+    // What was skipped, such as a notebook where there is none, was not delivered either.
+    let code = report.lines.iter().map(|line| match line.status {
+        Status::Skipped => NOT_DELIVERED,
+        _ => push::code_of(line),
+    });
+    let code = code.max().unwrap_or(DONE);
     if args.format.is_table() {
         output::table(&push::HEAD, report.lines.iter().map(push::row))?;
     } else {

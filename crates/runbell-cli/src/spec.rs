@@ -219,7 +219,7 @@ mod tests {
     fn faults_name_the_field() {
         for (spec, part) in [
             ("pager", "`pager` is not linked"),
-            ("mail", "enable the feature `mail`"),
+            ("mial", "did you mean `mail`?"),
             ("webhook:url", "expected name=value"),
             ("webhook:url=a,url=b", "url: is given twice"),
             ("webhook:when=done", "when[0]: `done` is not one of"),

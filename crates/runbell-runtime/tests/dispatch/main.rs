@@ -2,9 +2,11 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests fail loudly")]
 
 mod order;
+mod pace;
 mod retries;
 mod scripted;
 mod secrets;
+mod send_test;
 mod shutdown;
 
 use runbell_core::{Notification, RunState, Value};

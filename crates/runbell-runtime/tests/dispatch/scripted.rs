@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use runbell_core::{
-    BuildContext, Clock as _, Error, ErrorKind, Limits, Message, Notification, Payload, Receipt, Registry, Rendered,
-    Result, RunSnapshot, RunState, RunView as _, Secret, SendContext, Sender, SenderKind, SystemClock, Timestamp,
+    BuildContext, Clock as _, Error, ErrorKind, Limits, Message, Notification, Pace, Payload, Receipt, Registry,
+    Rendered, Result, RunSnapshot, RunState, RunView as _, Secret, SendContext, Sender, SenderKind, SystemClock,
+    Timestamp,
 };
 use runbell_runtime::{Notifier, NotifierBuilder};
 use schemars::JsonSchema;
@@ -189,7 +190,9 @@ impl Sender for ScriptedSender {
         }
     }
 
+    /// A target whose name begins with `paced` takes three sends in ten seconds.
     fn limits(&self) -> Limits {
-        Limits::of(self.target.as_str())
+        let pace = self.target.starts_with("paced").then(|| Pace { count: 3, period: Duration::from_secs(10) });
+        Limits { pace, ..Limits::of(self.target.as_str()) }
     }
 }
