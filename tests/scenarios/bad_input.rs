@@ -12,7 +12,7 @@ fn faults_of_the_configuration_stop_everything_before_it_starts() {
     );
     let cases: Vec<(Vec<String>, Vec<&str>)> = vec![
         (spec("pager"), vec!["`pager` is not linked", "linked: console, git, mail, notebook, slack, webhook"]),
-        (spec("mail"), vec!["enable the feature `mail`"]),
+        (spec("mial"), vec!["did you mean `mail`?"]),
         (spec("webhok:url=http://h/"), vec!["did you mean `webhook`?"]),
         (spec("webhook"), vec!["params.url: is required"]),
         (spec("webhook:url=h"), vec!["secret_params.url", "http"]),

@@ -197,7 +197,7 @@ fn kinds_and_their_schemas() {
     let kinds = said.json().remove(0);
     let names: Vec<&str> = kinds.as_array().expect("a list").iter().filter_map(|kind| kind["kind"].as_str()).collect();
     assert_eq!(names, ["console", "git", "mail", "notebook", "slack", "webhook"]);
-    let slack = &kinds[1];
+    let slack = &kinds[4];
     assert_eq!(slack["schema"]["properties"]["webhook"]["x-secret"], true);
     assert_eq!(slack["schema"]["required"], json!(["webhook"]));
     for field in ["aliases", "place", "package", "version"] {

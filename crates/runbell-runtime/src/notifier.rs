@@ -172,7 +172,7 @@ impl Notifier {
                 let transition = sample::transition(&prepared.notification, self.now());
                 let ticket = self.0.lanes.enter(&transition.run, &prepared.name);
                 let only = std::slice::from_ref(prepared);
-                (Plan::new(transition, only, &self.0.secrets, &self.0.shop).as_sample(), ticket)
+                (Plan::new(transition, only, &self.0.secrets, &self.0.shop).into_sample(), ticket)
             })
             .collect();
         let work = plans.into_iter().map(async |(plan, ticket)| match plan.entries.first() {

@@ -60,7 +60,7 @@ impl Plan {
     }
 
     /// Makes it a plan to try notifications out: all are sent, whatever they wait for, and every text says so.
-    pub(crate) fn as_sample(mut self) -> Self {
+    pub(crate) fn into_sample(mut self) -> Self {
         self.is_sample = true;
         self
     }
