@@ -164,16 +164,21 @@ impl<'m> Page<'m> {
         if self.message.runs.len() > room / SMALLEST_ROW {
             return Ok(None);
         }
-        let (mut rows, mut cut, mut used) = (String::with_capacity(self.message.runs.len() * 512), false, 0);
+        let (mut rows, mut cut) = (String::with_capacity(self.message.runs.len() * 512), false);
+        let mut counted = 0;
         for run in self.message.runs.iter() {
-            let before = rows.len();
             cut |= self.row(run, detail, &mut rows)?;
-            used += units(&rows[before..]);
-            if used > room {
-                return Ok(None);
+            // No text has more units than bytes, so most need not be counted; others are counted anew whenever
+            // they have grown by a tenth of the room.
+            if rows.len() > room && rows.len() - counted > room / 10 {
+                counted = rows.len();
+                if units(&rows) > room {
+                    return Ok(None);
+                }
             }
         }
-        Ok(Some((rows, used, cut)))
+        let used = if rows.len() <= room { rows.len() } else { units(&rows) };
+        Ok((used <= room).then_some((rows, used, cut)))
     }
 
     /// As many runs as fit, in their order: the first, those that failed, then the others. Returns them, how many they
