@@ -19,7 +19,7 @@ use runbell_render::html::{self, Flavour};
 pub use params::{GitParams, Number};
 
 use forge::{Comments, Forge, base};
-use living::{Living, Slots};
+use living::Living;
 use marker::Marker;
 
 /// How long one attempt of a living comment may take: it looks before it writes, page by page.
@@ -58,7 +58,6 @@ impl SenderKind for Git {
                 forge,
                 comments: comments.clone(),
                 token: params.token.clone(),
-                slots: cx.shared.get_or_init(Slots::default),
             }),
         };
         let comment = Comment {

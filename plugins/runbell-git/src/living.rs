@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use runbell_core::{Bytes, Error, ErrorKind, HttpRequest, Receipt, Result, Secret, SendContext, Timestamp};
 use runbell_http::{Answer, Client};
@@ -37,12 +37,11 @@ pub(crate) struct Living {
     pub(crate) forge: Forge,
     pub(crate) comments: Comments,
     pub(crate) token: Secret<String>,
-    pub(crate) slots: Arc<Slots>,
 }
 
-/// The comments of a process, in its type map.
-#[derive(Debug, Default)]
-pub(crate) struct Slots(Mutex<HashMap<(String, String), Arc<Slot>>>);
+/// The comments of this process, by where they are and what they are for: one list for all notifiers, or two of them could
+/// make one comment each.
+static SLOTS: LazyLock<Mutex<HashMap<(String, String), Arc<Slot>>>> = LazyLock::new(Mutex::default);
 
 /// One comment.
 #[derive(Debug, Default)]
@@ -79,14 +78,12 @@ struct Comment {
     body: Option<String>,
 }
 
-impl Slots {
-    fn get(&self, all: &str, run: &str) -> Arc<Slot> {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() >= REMEMBERED {
-            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
-        }
-        Arc::clone(slots.entry((all.to_owned(), run.to_owned())).or_default())
+fn slot(all: &str, run: &str) -> Arc<Slot> {
+    let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if slots.len() >= REMEMBERED {
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1);
     }
+    Arc::clone(slots.entry((all.to_owned(), run.to_owned())).or_default())
 }
 
 impl Slot {
@@ -111,7 +108,7 @@ impl Living {
     /// Shows what `create` would post as a new comment.
     pub(crate) async fn show(&self, create: &HttpRequest, cx: &SendContext<'_>) -> Result<Receipt> {
         let wanted = wanted(create)?;
-        let slot = self.slots.get(&self.comments.all, &wanted.run);
+        let slot = slot(&self.comments.all, &wanted.run);
         let number = slot.say(wanted);
         let mut turn = slot.turn.lock().await;
         if turn.shown > number {

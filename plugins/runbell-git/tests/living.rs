@@ -164,12 +164,15 @@ async fn fifty_at_once_and_a_deletion_leave_one_comment_with_the_last_state() {
 #[tokio::test]
 async fn an_older_state_never_overwrites_a_newer_one_of_another_process() {
     let forge = Forge::start().await;
-    let here = forge.sender(&TestContext::here().build(), json!({}));
-    let elsewhere = forge.sender(&TestContext::here().build(), json!({}));
-    send(&here, &news(RunState::Completed, 60, "newer")).await.expect("made");
-    send(&elsewhere, &news(RunState::Running, 0, "older")).await.expect("left alone");
+    let sender = forge.sender(&TestContext::here().build(), json!({}));
+    send(&sender, &news(RunState::Running, 0, "older")).await.expect("made");
+    // What another process wrote meanwhile.
+    let theirs =
+        forge.comments()[0].replace(" at=2026-02-03T04:05:06Z", " at=2026-02-03T04:06:06Z").replace("older", "newer");
+    forge.with(|thread| thread.comments.insert(1, theirs));
+    send(&sender, &news(RunState::Running, 30, "in between")).await.expect("left alone");
     assert!(forge.comments()[0].contains("newer"));
-    send(&elsewhere, &news(RunState::Error, 90, "newest")).await.expect("edited");
+    send(&sender, &news(RunState::Error, 90, "newest")).await.expect("edited");
     let comments = forge.comments();
     assert!(comments.len() == 1 && comments[0].contains("newest"));
 }
@@ -180,6 +183,7 @@ async fn it_is_found_among_many_and_not_mistaken() {
     let sender = forge.sender(&TestContext::here().build(), json!({}));
     send(&sender, &news(RunState::Running, 0, "first")).await.expect("made");
     let ours = forge.comments().remove(0);
+    // Its number is another one now, so it has to be looked for.
     forge.with(|thread| {
         thread.comments.clear();
         for index in 0..250 {
@@ -188,9 +192,7 @@ async fn it_is_found_among_many_and_not_mistaken() {
         thread.add(&ours);
         thread.add("the last one");
     });
-    // Another process knows no number, and has to look.
-    let elsewhere = forge.sender(&TestContext::here().build(), json!({}));
-    send(&elsewhere, &news(RunState::Completed, 60, "second")).await.expect("edited");
+    send(&sender, &news(RunState::Completed, 60, "second")).await.expect("edited");
     let comments = forge.comments();
     assert_eq!(comments.len(), 252);
     assert!(
@@ -201,6 +203,17 @@ async fn it_is_found_among_many_and_not_mistaken() {
     other.name = "another".into();
     send(&sender, &other).await.expect("made");
     assert_eq!(forge.comments().len(), 253);
+}
+
+#[tokio::test]
+async fn two_notifiers_of_one_process_make_one_comment() {
+    let forge = Forge::start().await;
+    let senders = [0, 1].map(|_| forge.sender(&TestContext::here().build(), json!({})));
+    let messages = [1, 2].map(|index| news(RunState::Running, index, &format!("state {index}")));
+    let (first, second) = tokio::join!(send(&senders[0], &messages[0]), send(&senders[1], &messages[1]));
+    assert!(first.is_ok() && second.is_ok());
+    let comments = forge.comments();
+    assert!(comments.len() == 1 && comments[0].contains("state 2"), "{comments:?}");
 }
 
 #[tokio::test]
@@ -229,8 +242,7 @@ async fn a_comment_that_is_not_ours_to_edit_is_left_alone() {
     send(&sender, &news(RunState::Running, 0, "first")).await.expect("made");
     forge.with(|thread| thread.foreign = vec![1]);
     for (seconds, text) in [(60, "second"), (90, "third")] {
-        let elsewhere = forge.sender(&TestContext::here().build(), json!({}));
-        send(&elsewhere, &news(RunState::Completed, seconds, text)).await.expect("made, then edited");
+        send(&sender, &news(RunState::Completed, seconds, text)).await.expect("made, then edited");
     }
     let comments = forge.comments();
     assert!(comments.len() == 2 && comments[0].contains("first") && comments[1].contains("third"), "{comments:?}");
