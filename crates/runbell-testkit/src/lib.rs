@@ -25,6 +25,8 @@ mod params;
 mod samples;
 #[cfg(feature = "smtp")]
 pub mod smtp;
+#[cfg(feature = "store")]
+mod store;
 mod text;
 
 pub use context::{BrokenOutput, FixedClock, Recorder, TestContext};
@@ -34,4 +36,6 @@ pub use http::{Answer, FakeHttp, Hold, Request};
 pub use mail::mail_contract;
 pub use params::{params_contract, params_contract_in};
 pub use samples::{SAMPLE_TIME, hostile_messages, message_about, sample_message, sample_run, sample_step};
+#[cfg(feature = "store")]
+pub use store::store_contract;
 pub use text::{text_contract, text_contract_in};

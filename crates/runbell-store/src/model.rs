@@ -1,0 +1,269 @@
+//! What goes into a store and comes out of it.
+
+use runbell_core::{RunState, Timestamp};
+
+/// Which run: `iteration` is 0 for the run itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RunKey {
+    /// The project.
+    pub project: String,
+    /// The run's uid.
+    pub uid: String,
+    /// The child run of a hyper-parameter run.
+    pub iteration: i64,
+}
+
+/// A run as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredRun {
+    /// The document, JSON as Python writes it; secrets are redacted.
+    pub document: String,
+    /// Grows with every change.
+    pub version: i64,
+    /// How many lists of notifications it has had.
+    pub generation: i64,
+    /// The present list.
+    pub notifications: Vec<Registered>,
+}
+
+/// A registered notification: what the server has promised to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registered {
+    /// Its name, unique in the list.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// The notification object, JSON; of its secret params only a reference is left.
+    pub document: String,
+    /// The name of the secret that the reference means.
+    pub secret: Option<String>,
+}
+
+/// A secret, sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedSecret {
+    /// Its name in the project.
+    pub name: String,
+    /// What [`seal`](crate::seal) made of it.
+    pub sealed: Vec<u8>,
+}
+
+/// One transition, ready to be stored.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// The run.
+    pub run: RunKey,
+    /// Its document, JSON.
+    pub document: String,
+    /// The version that was decided for; `None` when there was no such run.
+    pub expected: Option<i64>,
+    /// A new list of notifications, in a new generation; `None` keeps the present one.
+    pub notifications: Option<Vec<Registered>>,
+    /// Secrets that the new list refers to.
+    pub secrets: Vec<SealedSecret>,
+    /// What was decided, about every notification.
+    pub verdicts: Vec<NewVerdict>,
+    /// What follows.
+    pub deliveries: Vec<NewDelivery>,
+    /// When it was decided.
+    pub now: Timestamp,
+}
+
+/// What was decided about one notification.
+#[derive(Debug, Clone)]
+pub struct NewVerdict {
+    /// The notification's name.
+    pub notification: String,
+    /// The state the run entered.
+    pub state: RunState,
+    /// The rule that decided.
+    pub reason: &'static str,
+    /// More, where there is more to say.
+    pub detail: Option<String>,
+}
+
+/// A delivery to be made.
+#[derive(Debug, Clone)]
+pub struct NewDelivery {
+    /// Same key, same news.
+    pub key: String,
+    /// The notification's name.
+    pub notification: String,
+    /// The state the run entered.
+    pub state: RunState,
+    /// When it entered it.
+    pub at: Timestamp,
+}
+
+/// What became of an intake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The run's version now.
+    pub version: i64,
+    /// The deliveries that were made, by their ids; those that were there before are not among them.
+    pub deliveries: Vec<i64>,
+}
+
+/// The life of a delivery: pending → leased → sent | retry → leased …, failed, superseded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    /// Not yet tried.
+    Pending,
+    /// Somebody is trying it.
+    Leased,
+    /// It failed and will be tried again.
+    Retry,
+    /// The target took it.
+    Sent,
+    /// It failed for good.
+    Failed,
+    /// Newer news took its place, or somebody gave it up.
+    Superseded,
+}
+
+impl DeliveryState {
+    /// All of them.
+    pub const ALL: [DeliveryState; 6] = [
+        DeliveryState::Pending,
+        DeliveryState::Leased,
+        DeliveryState::Retry,
+        DeliveryState::Sent,
+        DeliveryState::Failed,
+        DeliveryState::Superseded,
+    ];
+
+    /// The word in answers and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeliveryState::Pending => "pending",
+            DeliveryState::Leased => "leased",
+            DeliveryState::Retry => "retry",
+            DeliveryState::Sent => "sent",
+            DeliveryState::Failed => "failed",
+            DeliveryState::Superseded => "superseded",
+        }
+    }
+
+    /// Whether nothing more happens to it by itself.
+    pub fn is_finished(self) -> bool {
+        matches!(self, DeliveryState::Sent | DeliveryState::Failed | DeliveryState::Superseded)
+    }
+}
+
+/// A delivery that was leased, with everything an attempt needs.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// The delivery.
+    pub id: i64,
+    /// What every write about this lease names.
+    pub fence: i64,
+    /// Its key.
+    pub key: String,
+    /// The run.
+    pub run: RunKey,
+    /// The run's document as of the transition.
+    pub document: String,
+    /// The notification.
+    pub notification: Registered,
+    /// The state the run entered.
+    pub state: RunState,
+    /// When it entered it.
+    pub at: Timestamp,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// Newer news waits behind it: if this attempt fails, it is superseded.
+    pub last_chance: bool,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The delivery.
+    pub id: i64,
+    /// The lease's fence.
+    pub fence: i64,
+    /// What came of it.
+    pub ending: Ending,
+    /// The error's reason, or the answer.
+    pub reason: String,
+    /// Whether a failed message may have arrived.
+    pub ambiguous: bool,
+    /// When the attempt began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+}
+
+/// What follows from an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The target took it.
+    Sent,
+    /// It failed, and is due again then.
+    Retry(Timestamp),
+    /// It failed for good.
+    Failed,
+    /// It was not tried at all, and is due again then: no attempt is counted.
+    Deferred(Timestamp),
+}
+
+/// A delivery as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    /// Its number.
+    pub id: i64,
+    /// Its key.
+    pub key: String,
+    /// The run.
+    pub run: RunKey,
+    /// The notification's name.
+    pub notification: String,
+    /// Its kind.
+    pub kind: String,
+    /// The state the run entered.
+    pub state: RunState,
+    /// Where it stands.
+    pub status: DeliveryState,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    pub reason: Option<String>,
+    /// When it is due, while it waits.
+    pub due_at: Option<Timestamp>,
+    /// When it was taken in.
+    pub created_at: Timestamp,
+    /// When it was finished.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// An attempt as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// `sent`, `retry`, `failed`, or `lost` when the process ended during it.
+    pub outcome: String,
+    /// The error's reason.
+    pub reason: String,
+    /// Whether a failed message may have arrived.
+    pub ambiguous: bool,
+}
+
+/// Which deliveries.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryFilter {
+    /// Of this project.
+    pub project: Option<String>,
+    /// Of this run.
+    pub uid: Option<String>,
+    /// Of this notification.
+    pub notification: Option<String>,
+    /// In this state.
+    pub status: Option<DeliveryState>,
+    /// Older than this one, for the next page.
+    pub before: Option<i64>,
+}

@@ -1,0 +1,129 @@
+//! Takes in one transition: run, notifications, verdicts, deliveries, in one transaction.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::micros;
+use crate::error::{StoreError, StoreResult};
+use crate::model::{Accepted, Intake, Registered};
+
+pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<Accepted> {
+    let now = micros(intake.now);
+    let (run_id, version, mut generation) = write_run(connection, intake, now)?;
+    if let Some(list) = &intake.notifications {
+        generation += 1;
+        for secret in &intake.secrets {
+            let sql = "INSERT INTO secrets (project, name, sealed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+            connection.prepare_cached(sql)?.execute(params![intake.run.project, secret.name, secret.sealed])?;
+        }
+        register(connection, run_id, generation, &intake.run.project, list)?;
+        connection
+            .prepare_cached("UPDATE runs SET generation = ?2 WHERE id = ?1")?
+            .execute(params![run_id, generation])?;
+    }
+    for verdict in &intake.verdicts {
+        let sql =
+            "INSERT INTO verdicts (run_id, notification, state, reason, detail, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        connection.prepare_cached(sql)?.execute(params![
+            run_id,
+            verdict.notification,
+            verdict.state.as_str(),
+            verdict.reason,
+            verdict.detail,
+            now
+        ])?;
+    }
+    let deliveries = deliver(connection, intake, run_id, generation, now)?;
+    Ok(Accepted { version, deliveries })
+}
+
+/// Writes the run's document, and returns its id, new version and present generation.
+fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<(i64, i64, i64)> {
+    let run = &intake.run;
+    let Some(expected) = intake.expected else {
+        let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, updated_at) \
+                   VALUES (?1, ?2, ?3, 1, 0, ?4, ?5) ON CONFLICT DO NOTHING RETURNING id";
+        let id = connection
+            .prepare_cached(sql)?
+            .query_row(params![run.project, run.uid, run.iteration, intake.document, now], |row| row.get(0))
+            .optional()?;
+        return id.map(|id| (id, 1, 0)).ok_or(StoreError::Conflict);
+    };
+    let sql = "UPDATE runs SET version = version + 1, document = ?5, updated_at = ?6 \
+               WHERE project = ?1 AND uid = ?2 AND iteration = ?3 AND version = ?4 RETURNING id, version, generation";
+    connection
+        .prepare_cached(sql)?
+        .query_row(params![run.project, run.uid, run.iteration, expected, intake.document, now], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?
+        .ok_or(StoreError::Conflict)
+}
+
+fn register(
+    connection: &Connection,
+    run_id: i64,
+    generation: i64,
+    project: &str,
+    list: &[Registered],
+) -> StoreResult<()> {
+    let sql = "INSERT INTO notifications (run_id, generation, position, name, kind, document, project, secret) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let mut insert = connection.prepare_cached(sql)?;
+    for (position, one) in list.iter().enumerate() {
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
+        insert.execute(params![run_id, generation, position, one.name, one.kind, one.document, project, one.secret])?;
+    }
+    Ok(())
+}
+
+/// Makes the deliveries that are not there yet, and returns their ids. Older news of the same lane that waits for another
+/// try gets its last one now.
+fn deliver(connection: &Connection, intake: &Intake, run_id: i64, generation: i64, now: i64) -> StoreResult<Vec<i64>> {
+    let mut made = Vec::with_capacity(intake.deliveries.len());
+    if intake.deliveries.is_empty() {
+        return Ok(made);
+    }
+    let ids = notification_ids(connection, run_id, generation)?;
+    let mut snapshot = None;
+    for delivery in &intake.deliveries {
+        let known =
+            connection.prepare_cached("SELECT 1 FROM deliveries WHERE key = ?1")?.exists(params![delivery.key])?;
+        let Some(notification_id) = ids.get(&delivery.notification).filter(|_| !known) else { continue };
+        let snapshot_id = match snapshot {
+            Some(id) => id,
+            None => {
+                connection
+                    .prepare_cached("INSERT INTO snapshots (document) VALUES (?1)")?
+                    .execute(params![intake.document])?;
+                *snapshot.insert(connection.last_insert_rowid())
+            }
+        };
+        let last =
+            "UPDATE deliveries SET due_at = ?3, last_chance = 1 WHERE run_id = ?1 AND name = ?2 AND status = 'retry'";
+        connection.prepare_cached(last)?.execute(params![run_id, delivery.notification, now])?;
+        let sql = "INSERT INTO deliveries \
+                   (key, run_id, notification_id, snapshot_id, name, state, at, status, due_at, created_at) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending', ?8, ?8)";
+        connection.prepare_cached(sql)?.execute(params![
+            delivery.key,
+            run_id,
+            notification_id,
+            snapshot_id,
+            delivery.notification,
+            delivery.state.as_str(),
+            micros(delivery.at),
+            now
+        ])?;
+        made.push(connection.last_insert_rowid());
+    }
+    Ok(made)
+}
+
+fn notification_ids(connection: &Connection, run_id: i64, generation: i64) -> StoreResult<HashMap<String, i64>> {
+    let sql = "SELECT name, id FROM notifications WHERE run_id = ?1 AND generation = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![run_id, generation], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,151 @@
+//! The store in one SQLite file: one thread writes, in groups; readers have connections of their own.
+//!
+//! A group is what came in while the group before was being committed: a caller alone waits for one commit, many callers
+//! share theirs. `synchronous=FULL` makes every commit survive a power cut.
+
+mod intake;
+mod open;
+mod read;
+mod upkeep;
+mod work;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use runbell_core::Timestamp;
+use rusqlite::Connection;
+
+use crate::error::{StoreError, StoreResult};
+use crate::model::{
+    Accepted, AttemptRecord, Completion, DeliveryFilter, DeliveryRecord, Intake, Lease, RunKey, StoredRun,
+};
+use crate::{Store, sqlite::writer::Writer};
+
+/// How many reading connections are kept.
+const READERS: usize = 4;
+
+/// A store in one file, owned by this process.
+pub struct SqliteStore {
+    file: PathBuf,
+    writer: Writer,
+    readers: Arc<Mutex<Vec<Connection>>>,
+    /// Held for as long as the store lives.
+    _lock: std::fs::File,
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it, and takes it for this process alone. Leases of an earlier process end.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] while another process has it, [`StoreError::Newer`] and [`StoreError::Foreign`] for a file this
+    /// program must not touch, [`StoreError::Unavailable`] when it cannot be opened or written.
+    pub fn open(file: &Path, now: Timestamp) -> StoreResult<Self> {
+        let lock = open::lock(file)?;
+        let mut connection = open::connect(file)?;
+        open::migrate(&mut connection, file)?;
+        work::end_all_leases(&mut connection, now)?;
+        Ok(SqliteStore {
+            file: file.to_owned(),
+            writer: Writer::start(connection)?,
+            readers: Arc::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Reads off the async threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let (file, readers) = (self.file.clone(), Arc::clone(&self.readers));
+        let reading = tokio::task::spawn_blocking(move || {
+            let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => open::reader(&file)?,
+            };
+            let outcome = read(&connection);
+            let mut readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if readers.len() < READERS {
+                readers.push(connection);
+            }
+            outcome
+        });
+        reading.await.unwrap_or_else(|_| Err(StoreError::Unavailable("reading was interrupted".to_owned())))
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn run(&self, key: &RunKey) -> StoreResult<Option<StoredRun>> {
+        let key = key.clone();
+        self.read(move |connection| read::run(connection, &key)).await
+    }
+
+    async fn intake(&self, intake: Intake) -> StoreResult<Accepted> {
+        self.writer.write(move |connection| intake::take_in(connection, &intake)).await
+    }
+
+    async fn claim(&self, now: Timestamp, limit: usize, lease: Duration) -> StoreResult<Vec<Lease>> {
+        self.writer.write(move |connection| work::claim(connection, now, limit, lease)).await
+    }
+
+    async fn complete(&self, completion: Completion) -> StoreResult<bool> {
+        self.writer.write(move |connection| work::complete(connection, &completion)).await
+    }
+
+    async fn next_due(&self) -> StoreResult<Option<Timestamp>> {
+        self.read(read::next_due).await
+    }
+
+    async fn deliveries(&self, filter: &DeliveryFilter, limit: usize) -> StoreResult<Vec<DeliveryRecord>> {
+        let filter = filter.clone();
+        self.read(move |connection| read::deliveries(connection, &filter, limit)).await
+    }
+
+    async fn delivery(&self, project: &str, id: i64) -> StoreResult<Option<(DeliveryRecord, Vec<AttemptRecord>)>> {
+        let project = project.to_owned();
+        self.read(move |connection| read::delivery(connection, &project, id)).await
+    }
+
+    async fn replay(&self, project: &str, id: i64, now: Timestamp) -> StoreResult<bool> {
+        let project = project.to_owned();
+        self.writer.write(move |connection| work::replay(connection, &project, id, now)).await
+    }
+
+    async fn cancel(&self, project: &str, id: i64, now: Timestamp) -> StoreResult<bool> {
+        let project = project.to_owned();
+        self.writer.write(move |connection| work::cancel(connection, &project, id, now)).await
+    }
+
+    async fn secret(&self, project: &str, name: &str) -> StoreResult<Option<Vec<u8>>> {
+        let (project, name) = (project.to_owned(), name.to_owned());
+        self.read(move |connection| read::secret(connection, &project, &name)).await
+    }
+
+    async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.writer.write(move |connection| upkeep::prune(connection, before, limit)).await
+    }
+
+    async fn backup(&self, file: &Path) -> StoreResult<()> {
+        let file = file.to_owned();
+        self.read(move |connection| upkeep::backup(connection, &file)).await
+    }
+
+    async fn check(&self) -> StoreResult<()> {
+        self.writer.write(upkeep::probe).await
+    }
+}
+
+/// Times in the database: microseconds since 1970.
+fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+fn timestamp(micros: i64) -> StoreResult<Timestamp> {
+    Timestamp::from_microsecond(micros)
+        .map_err(|_| StoreError::Unavailable("the database holds a time that is none".to_owned()))
+}

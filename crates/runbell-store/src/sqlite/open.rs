@@ -1,0 +1,83 @@
+//! Opening a file: whose it is, what it holds, which version of it.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::error::{StoreError, StoreResult};
+
+/// Marks files of ours: "RBel".
+const APPLICATION: i32 = 0x5242_656c;
+
+/// The schema's steps; the version is how many were taken.
+const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+
+/// How long a reader waits for a checkpoint.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Statements kept compiled.
+const CACHED: usize = 64;
+
+/// Takes the file for this process, by a lock on a file beside it: SQLite locks the database itself as it needs.
+pub(super) fn lock(file: &Path) -> StoreResult<File> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".lock");
+    let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("its lock file: {}", error.kind()));
+    let lock = File::options().create(true).truncate(false).write(true).open(name).map_err(unavailable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Held(file.to_owned())),
+        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    }
+}
+
+pub(super) fn connect(file: &Path) -> StoreResult<Connection> {
+    let connection = Connection::open(file)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(CACHED);
+    Ok(connection)
+}
+
+pub(super) fn reader(file: &Path) -> StoreResult<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(CACHED);
+    Ok(connection)
+}
+
+/// Brings the file to the present schema, and sets how it is written.
+pub(super) fn migrate(connection: &mut Connection, file: &Path) -> StoreResult<()> {
+    let number = |pragma: &str, connection: &Connection| -> StoreResult<i64> {
+        connection.pragma_query_value(None, pragma, |row| row.get(0)).map_err(|error| match error {
+            rusqlite::Error::SqliteFailure(failure, _) if failure.code == rusqlite::ErrorCode::NotADatabase => {
+                StoreError::Foreign(file.to_owned())
+            }
+            other => other.into(),
+        })
+    };
+    let known = MIGRATIONS.len() as i64;
+    let (application, version) = (number("application_id", connection)?, number("user_version", connection)?);
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application != i64::from(APPLICATION) {
+        return Err(StoreError::Foreign(file.to_owned()));
+    }
+    if version > known {
+        return Err(StoreError::Newer { found: version, known });
+    }
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // A thousand pages: more made checkpoints long, and with them the slowest commits.
+    connection.pragma_update(None, "wal_autocheckpoint", 1_000)?;
+    let transaction = connection.transaction()?;
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", step as i64 + 1)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.commit()?;
+    Ok(())
+}

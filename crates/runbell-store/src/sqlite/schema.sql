@@ -1,0 +1,104 @@
+-- Version 1. Times are microseconds since 1970; JSON is text.
+CREATE TABLE runs (
+    id          INTEGER PRIMARY KEY,
+    project     TEXT NOT NULL,
+    uid         TEXT NOT NULL,
+    iteration   INTEGER NOT NULL,
+    version     INTEGER NOT NULL,
+    generation  INTEGER NOT NULL,
+    document    TEXT NOT NULL,
+    updated_at  INTEGER NOT NULL,
+    UNIQUE (project, uid, iteration)
+) STRICT;
+
+-- Rows of earlier generations stay while a delivery needs them.
+CREATE TABLE notifications (
+    id          INTEGER PRIMARY KEY,
+    run_id      INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    generation  INTEGER NOT NULL,
+    position    INTEGER NOT NULL,
+    name        TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    document    TEXT NOT NULL,
+    project     TEXT NOT NULL,
+    secret      TEXT,
+    UNIQUE (run_id, generation, name)
+) STRICT;
+CREATE INDEX notifications_by_secret ON notifications (project, secret) WHERE secret IS NOT NULL;
+
+CREATE TABLE secrets (
+    project     TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    sealed      BLOB NOT NULL,
+    PRIMARY KEY (project, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE verdicts (
+    id           INTEGER PRIMARY KEY,
+    run_id       INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    notification TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    reason       TEXT NOT NULL,
+    detail       TEXT,
+    at           INTEGER NOT NULL
+) STRICT;
+CREATE INDEX verdicts_by_run ON verdicts (run_id);
+
+-- The run as of a transition, shared by the deliveries that follow from it.
+CREATE TABLE snapshots (
+    id       INTEGER PRIMARY KEY,
+    document TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE deliveries (
+    id              INTEGER PRIMARY KEY,
+    key             TEXT NOT NULL UNIQUE,
+    run_id          INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    notification_id INTEGER NOT NULL REFERENCES notifications (id),
+    snapshot_id     INTEGER NOT NULL REFERENCES snapshots (id),
+    name            TEXT NOT NULL,
+    state           TEXT NOT NULL,
+    at              INTEGER NOT NULL,
+    status          TEXT NOT NULL CHECK (status IN ('pending', 'leased', 'retry', 'sent', 'failed', 'superseded')),
+    due_at          INTEGER,
+    fence           INTEGER NOT NULL DEFAULT 0,
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    -- How many attempts there had been when it was last made due by hand: the schedule counts from there.
+    replayed_at     INTEGER NOT NULL DEFAULT 0,
+    last_chance     INTEGER NOT NULL DEFAULT 0,
+    reason          TEXT,
+    created_at      INTEGER NOT NULL,
+    finished_at     INTEGER,
+    -- What waits has a time, what is finished has none.
+    CHECK ((status IN ('pending', 'leased', 'retry')) = (due_at IS NOT NULL)),
+    CHECK ((status IN ('sent', 'failed', 'superseded')) = (finished_at IS NOT NULL))
+) STRICT;
+CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status IN ('pending', 'leased', 'retry');
+CREATE INDEX deliveries_lane ON deliveries (run_id, name, id) WHERE status IN ('pending', 'leased', 'retry');
+CREATE INDEX deliveries_by_snapshot ON deliveries (snapshot_id);
+CREATE INDEX deliveries_by_notification ON deliveries (notification_id);
+CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
+
+-- No leap past a lease: only what is leased can be sent.
+CREATE TRIGGER deliveries_states BEFORE UPDATE OF status ON deliveries
+WHEN NEW.status <> OLD.status AND NOT (
+       (OLD.status IN ('pending', 'retry') AND NEW.status IN ('leased', 'superseded'))
+    OR (OLD.status = 'leased' AND NEW.status IN ('sent', 'retry', 'pending', 'failed', 'superseded'))
+    OR (OLD.status IN ('sent', 'failed', 'superseded') AND NEW.status = 'pending'))
+BEGIN
+    SELECT RAISE(ABORT, 'a delivery cannot change its state like this');
+END;
+
+CREATE TABLE attempts (
+    delivery_id INTEGER NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
+    number      INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    ended_at    INTEGER NOT NULL,
+    outcome     TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    ambiguous   INTEGER NOT NULL,
+    PRIMARY KEY (delivery_id, number)
+) STRICT, WITHOUT ROWID;
+
+-- Written to find out whether anything can be written.
+CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL) STRICT;
