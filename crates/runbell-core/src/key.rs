@@ -38,6 +38,14 @@ impl DeliveryKey {
     }
 }
 
+impl DeliveryKey {
+    /// Reads a key as it is printed; `None` for what is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("rb_").filter(|digits| digits.len() == 32 && !digits.starts_with('+'))?;
+        u128::from_str_radix(digits, 16).ok().map(|number| DeliveryKey(number.to_be_bytes()))
+    }
+}
+
 impl Display for DeliveryKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rb_{:032x}", u128::from_be_bytes(self.0))
@@ -70,6 +78,8 @@ mod tests {
         }
         assert_ne!(DeliveryKey::of(&["ab", "c"]), DeliveryKey::of(&["a", "bc"]));
         let shown = base.to_string();
+        assert_eq!(DeliveryKey::parse(&shown), Some(base));
+        assert_eq!(DeliveryKey::parse(&shown[1..]), None);
         assert!(shown.len() == 35 && shown.starts_with("rb_") && shown[3..].bytes().all(|b| b.is_ascii_hexdigit()));
     }
 }

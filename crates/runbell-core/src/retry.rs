@@ -28,6 +28,17 @@ impl RetryPolicy {
         }
     }
 
+    /// On a server: 9 attempts over about a day, waits of 5 s to 12 h ± 20 %.
+    pub fn server() -> Self {
+        let seconds = [5, 30, 2 * 60, 10 * 60, 3600, 3 * 3600, 6 * 3600, 12 * 3600];
+        RetryPolicy {
+            waits: seconds.map(Duration::from_secs).to_vec(),
+            jitter: 0.2,
+            budget: None,
+            longest_wait: Duration::from_secs(24 * 3600),
+        }
+    }
+
     /// One attempt, no second.
     pub fn once() -> Self {
         RetryPolicy { waits: Vec::new(), jitter: 0.0, budget: None, longest_wait: Duration::ZERO }

@@ -51,27 +51,49 @@ impl Destination {
         Permit(self.permits.acquire().await.ok())
     }
 
+    /// The right to one attempt, if there is one at once.
+    #[cfg(feature = "durable")]
+    pub(crate) fn try_permit(&self) -> Option<Permit<'_>> {
+        self.permits.try_acquire().ok().map(|permit| Permit(Some(permit)))
+    }
+
     /// Waits until the pace allows another send: never more than `count` in any `period`, counted from each send on.
     ///
     /// Places are given out in the order they are asked for. One that is given up unused stays taken.
-    async fn keep_pace(&self, pace: Pace) {
-        let mine = {
-            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = pace.count.max(1) as usize;
-            while recent.len() > count {
-                recent.pop_front();
-            }
-            let now = Instant::now();
-            let free = match recent.len() == count {
-                true => recent.pop_front().map_or(now, |oldest| oldest + pace.period),
-                false => now,
-            };
-            // Never before a place that was given out earlier, or counting from the oldest would not hold.
-            let mine = recent.back().map_or(free, |last| free.max(*last)).max(now);
-            recent.push_back(mine);
-            mine
+    pub(crate) async fn keep_pace(&self, pace: Option<Pace>) {
+        if let Some(pace) = pace {
+            let mine = self.next_place(pace, |_| true).unwrap_or_else(|free| free);
+            sleep_until(mine).await;
+        }
+    }
+
+    /// Takes a place in the pace if there is one at once; else how long there will be none.
+    #[cfg(feature = "durable")]
+    pub(crate) fn try_pace(&self, pace: Option<Pace>) -> std::result::Result<(), Duration> {
+        let Some(pace) = pace else { return Ok(()) };
+        let now = Instant::now();
+        self.next_place(pace, |free| free <= now).map(drop).map_err(|free| free - now)
+    }
+
+    /// The next free place, taken if it is wanted; else when it is.
+    fn next_place(&self, pace: Pace, wanted: impl FnOnce(Instant) -> bool) -> std::result::Result<Instant, Instant> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = pace.count.max(1) as usize;
+        while recent.len() > count {
+            recent.pop_front();
+        }
+        let now = Instant::now();
+        let free = match recent.front() {
+            Some(oldest) if recent.len() == count => *oldest + pace.period,
+            _ => now,
         };
-        sleep_until(mine).await;
+        // Never before a place that was given out earlier, or counting from the oldest would not hold.
+        let free = recent.back().map_or(free, |last| free.max(*last)).max(now);
+        if !wanted(free) {
+            return Err(free);
+        }
+        recent.push_back(free);
+        Ok(free)
     }
 }
 
@@ -89,15 +111,12 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Waits for the destination's pace, then sends once, within the time limit.
+    /// Sends once, within the time limit. The destination's pace is the caller's to keep, before.
     ///
     /// # Errors
     /// The sender's own; [`ErrorKind::Timeout`] when time ran out, ambiguous if bytes had left by then; and
     /// [`ErrorKind::Internal`] when the sender panicked, which must not take the process with it.
-    pub(crate) async fn make(&self, destination: &Destination, _permit: Permit<'_>) -> Result<Receipt> {
-        if let Some(pace) = self.limits.pace {
-            destination.keep_pace(pace).await;
-        }
+    pub(crate) async fn make(&self, _permit: Permit<'_>) -> Result<Receipt> {
         let allowed = self.limits.timeout.clamp(Duration::from_secs(1), Duration::from_secs(60)).min(self.at_most);
         let deadline = Instant::now() + allowed;
         let written = AtomicBool::new(false);

@@ -12,6 +12,8 @@
 //! before anything else sees it).
 
 mod attempt;
+#[cfg(feature = "durable")]
+mod durable;
 mod flag;
 mod guard;
 mod insight;
@@ -25,6 +27,8 @@ mod report;
 mod sample;
 mod secrets;
 
+#[cfg(feature = "durable")]
+pub use durable::{Dispatcher, DispatcherOptions, Event, EventError, Taken};
 pub use guard::RunGuard;
 pub use insight::{Explanation, PreviewLine};
 pub use notifier::{Notifier, NotifierBuilder};

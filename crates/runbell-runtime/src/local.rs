@@ -39,6 +39,7 @@ impl Delivery<'_> {
                 Some(held) => held,
                 None => self.destination.permit().await,
             };
+            self.destination.keep_pace(self.prepared.limits.pace).await;
             line.attempts += 1;
             let left = self.policy.budget.map_or(Duration::MAX, |budget| budget.saturating_sub(started.elapsed()));
             let attempt = Attempt {
@@ -50,7 +51,7 @@ impl Delivery<'_> {
                 clock: self.clock,
                 at_most: left.max(Duration::from_millis(1)),
             };
-            let error = match attempt.make(self.destination, held).await {
+            let error = match attempt.make(held).await {
                 Ok(_receipt) => {
                     line.status = Status::Sent;
                     return;

@@ -45,6 +45,18 @@ impl Plan {
         }
         let mut secrets = secrets.clone();
         entries[..own].iter().flatten().for_each(|prepared| secrets.extend(&prepared.secrets));
+        Self::with_entries(transition, entries, secrets, shop)
+    }
+
+    /// Only what is registered counts: notifications inside a run that is stored were never promised.
+    #[cfg(feature = "durable")]
+    pub(crate) fn of_registered(transition: Transition, entries: Vec<Entry>, shop: &Workshop) -> Self {
+        let mut secrets = SecretValues::default();
+        entries.iter().flatten().for_each(|prepared| secrets.extend(&prepared.secrets));
+        Self::with_entries(transition, entries, secrets, shop)
+    }
+
+    fn with_entries(transition: Transition, entries: Vec<Entry>, secrets: SecretValues, shop: &Workshop) -> Self {
         let clean = |run: RunSnapshot| {
             let mut document = run.into_document();
             redact(&mut document, &shop.registry, &secrets);

@@ -45,11 +45,13 @@ impl KeyRing {
         Ok(KeyRing(ring))
     }
 
-    /// Seals `text`. `nonce` is random and used once.
+    /// Seals `text`, with a nonce of the system's randomness: of 24 bytes, none ever comes twice.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] for a text too long for the cipher (256 GiB).
-    pub fn seal(&self, project: &str, name: &str, text: &str, nonce: [u8; NONCE]) -> Result<Vec<u8>> {
+    /// [`ErrorKind::Internal`] when the system has no randomness, or for a text too long for the cipher (256 GiB).
+    pub fn seal(&self, project: &str, name: &str, text: &str) -> Result<Vec<u8>> {
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).map_err(|_| Error::new(ErrorKind::Internal, "the system gives no randomness"))?;
         let Some((id, cipher)) = self.0.first() else { return Err(Error::new(ErrorKind::Internal, "there is no key")) };
         let bound = bound(project, name);
         let payload = Payload { msg: text.as_bytes(), aad: &bound };
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_where_it_belongs_and_nowhere_else() {
         let keys = ring(&["one"]);
-        let sealed = keys.seal("p", "n", "CANARY", [7; 24]).expect("sealed");
+        let sealed = keys.seal("p", "n", "CANARY").expect("sealed");
         assert!(!sealed.windows(6).any(|window| window == b"CANARY"));
         assert_eq!(keys.open("p", "n", &sealed).expect("opened"), "CANARY");
         for (project, name) in [("p", "m"), ("q", "n"), ("pn", "")] {
@@ -114,10 +116,10 @@ mod tests {
 
     #[test]
     fn a_key_can_be_replaced() {
-        let old = ring(&["one"]).seal("p", "n", "secret", [1; 24]).expect("sealed");
+        let old = ring(&["one"]).seal("p", "n", "secret").expect("sealed");
         let both = ring(&["newer", "one"]);
         assert_eq!(both.open("p", "n", &old).expect("opened"), "secret");
-        let new = both.seal("p", "n", "secret", [2; 24]).expect("sealed");
+        let new = both.seal("p", "n", "secret").expect("sealed");
         assert!(ring(&["one"]).open("p", "n", &new).is_err());
         assert_eq!(format!("{both:?}"), r#"["newer", "one"]"#);
         for bad in [&[][..], &[""][..], &["a-name-longer-than-sixteen"][..], &["one", "one"][..]] {

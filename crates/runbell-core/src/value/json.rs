@@ -364,6 +364,7 @@ fn write_python(value: &Value, out: &mut String) {
         Value::Float(number) if number.is_infinite() => {
             out.push_str(if *number > 0.0 { "Infinity" } else { "-Infinity" });
         }
+        Value::Float(number) => write_python_float(*number, out),
         Value::String(text) => write_ascii_string(text, out),
         Value::List(list) => {
             out.push('[');
@@ -388,6 +389,18 @@ fn write_python(value: &Value, out: &mut String) {
             out.push('}');
         }
         plain => plain.write_json(out),
+    }
+}
+
+/// As Rust's Debug, which changes to an exponent at the same bounds; Python gives the exponent a sign and two digits.
+fn write_python_float(number: f64, out: &mut String) {
+    let text = format!("{number:?}");
+    match text.split_once('e') {
+        None => out.push_str(&text),
+        Some((mantissa, exponent)) => {
+            let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+            push(out, format_args!("{}e{sign}{digits:0>2}", mantissa.strip_suffix(".0").unwrap_or(mantissa)));
+        }
     }
 }
 
@@ -459,7 +472,8 @@ mod tests {
 
     #[test]
     fn python_json_is_ascii_with_spaces() {
-        let value = read(r#"{"k": ["é", 1.5, "🚀"], "n": null}"#).expect("valid");
-        assert_eq!(python_json(&value), r#"{"k": ["\u00e9", 1.5, "\ud83d\ude80"], "n": null}"#);
+        let value = read(r#"{"k": ["é", 1.5, "🚀", 1e-7, 1e22], "n": null}"#).expect("valid");
+        let expected = r#"{"k": ["\u00e9", 1.5, "\ud83d\ude80", 1e-07, 1e+22], "n": null}"#;
+        assert_eq!(python_json(&value), expected);
     }
 }

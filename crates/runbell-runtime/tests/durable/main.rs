@@ -1,0 +1,239 @@
+//! Durable dispatch, from an event to what the target got, on a real store and over real connections.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runbell_core::{BuildContext, Registry, RetryPolicy, RunState, SystemClock, Timestamp, Value};
+use runbell_runtime::{Dispatcher, DispatcherOptions, Event, EventError, Taken};
+use runbell_store::seal::KeyRing;
+use runbell_store::{DeliveryFilter, DeliveryRecord, DeliveryState, RunKey, SqliteStore};
+use runbell_testkit::{Answer, FakeHttp};
+use serde_json::{Value as Json, json};
+
+/// A store's file, and dispatchers that open it.
+struct Site {
+    folder: tempfile::TempDir,
+}
+
+/// Long enough for anything that is not hanging.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Site {
+    fn new() -> Self {
+        Site { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("runbell.db")
+    }
+
+    fn open(&self) -> Arc<SqliteStore> {
+        use runbell_core::Clock as _;
+        Arc::new(SqliteStore::open(&self.file(), SystemClock.now()).expect("opened"))
+    }
+
+    /// A dispatcher that tries three times, at once.
+    fn start(&self) -> Dispatcher {
+        let retry = RetryPolicy { waits: vec![Duration::from_millis(20); 2], ..RetryPolicy::server() };
+        self.start_with(DispatcherOptions { retry, ..DispatcherOptions::default() })
+    }
+
+    fn start_with(&self, options: DispatcherOptions) -> Dispatcher {
+        let registry = Registry::collect([&runbell_webhook::REGISTRATION, &runbell_console::REGISTRATION]);
+        let keys = KeyRing::new([("test".to_owned(), [7; 32])]).expect("a key");
+        Dispatcher::start(self.open(), registry.expect("two kinds"), BuildContext::server(), keys, options)
+    }
+}
+
+fn run(uid: &str, state: &str) -> Json {
+    json!({ "metadata": { "project": "p", "uid": uid, "name": "train" }, "status": { "state": state } })
+}
+
+fn hook(name: &str, url: &str) -> Json {
+    json!({ "kind": "webhook", "name": name, "when": ["running", "completed", "error"], "secret_params": { "url": url } })
+}
+
+async fn tell(dispatcher: &Dispatcher, run: Json, notifications: Option<Json>) -> Result<Taken, EventError> {
+    let uid = run["metadata"]["uid"].as_str().expect("a uid").to_owned();
+    let (run, notifications) = (Value::from(run), notifications.map(Value::from));
+    dispatcher.take_in(Event { project: "p".to_owned(), uid, run, notifications, state: None, at: None }).await
+}
+
+/// Lets what is under way end, and lists every delivery, the oldest first.
+async fn settled(dispatcher: &Dispatcher) -> Vec<DeliveryRecord> {
+    dispatcher.stop(PATIENCE).await;
+    let mut all = dispatcher.store().deliveries(&DeliveryFilter::default(), 1_000).await.expect("read");
+    all.reverse();
+    all
+}
+
+async fn until(peer: &FakeHttp, requests: usize) {
+    tokio::time::timeout(PATIENCE, peer.until_requests(requests)).await.expect("they arrive");
+}
+
+#[tokio::test]
+async fn an_event_is_delivered_once_however_often_it_is_told() {
+    let (site, peer) = (Site::new(), FakeHttp::start().await);
+    let dispatcher = site.start();
+    let list = json!([hook("hook", &peer.url("/x")), { "kind": "console", "name": "screen" },
+                      { "kind": "webhook", "name": "later", "when": ["error"], "params": { "url": peer.url("/later") } }]);
+    let taken = tell(&dispatcher, run("u", "completed"), Some(list.clone())).await.expect("taken in");
+    let verdicts: Vec<(&str, &str)> = taken.verdicts.iter().map(|(name, reason)| (name.as_str(), *reason)).collect();
+    assert_eq!(verdicts, [("hook", "matched"), ("screen", "here_only_kind"), ("later", "state_not_in_when")]);
+    assert_eq!(taken.deliveries.len(), 1);
+    until(&peer, 1).await;
+    for again in [Some(list), None] {
+        let taken = tell(&dispatcher, run("u", "completed"), again).await.expect("taken in");
+        assert!(taken.deliveries.is_empty(), "the same key is the same news");
+    }
+    let all = settled(&dispatcher).await;
+    assert_eq!((all.len(), all[0].status, all[0].attempts), (1, DeliveryState::Sent, 1));
+    let requests = peer.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].header("webhook-id"), Some(all[0].key.as_str()));
+    assert_eq!(requests[0].json()["message"], "Run completed in project p");
+}
+
+#[tokio::test]
+async fn a_target_that_comes_back_gets_it_and_one_that_does_not_fails_for_good() {
+    let (site, peer) = (Site::new(), FakeHttp::start().await);
+    let dispatcher = site.start();
+    peer.answer(Answer::status(503)).answer(Answer::close());
+    tell(&dispatcher, run("u", "completed"), Some(json!([hook("hook", &peer.url("/x"))]))).await.expect("taken in");
+    until(&peer, 3).await;
+    peer.answer_always(Answer::status(500));
+    tell(&dispatcher, run("v", "error"), Some(json!([hook("hook", &peer.url("/y"))]))).await.expect("taken in");
+    until(&peer, 6).await;
+    let all = settled(&dispatcher).await;
+    assert_eq!((all[0].status, all[0].attempts), (DeliveryState::Sent, 3));
+    assert_eq!((all[1].status, all[1].attempts), (DeliveryState::Failed, 3));
+    assert!(all[1].reason.as_deref().is_some_and(|reason| reason.contains("status=500")), "{:?}", all[1].reason);
+    let (_, attempts) = dispatcher.store().delivery("p", all[0].id).await.expect("read").expect("it is there");
+    let told: Vec<(&str, bool)> = attempts.iter().map(|one| (one.outcome.as_str(), one.ambiguous)).collect();
+    assert_eq!(told, [("retry", false), ("retry", true), ("sent", false)]);
+    let keys: Vec<_> =
+        peer.requests()[..3].iter().map(|request| request.header("webhook-id").map(str::to_owned)).collect();
+    assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+}
+
+#[tokio::test]
+async fn what_was_promised_is_kept_after_a_restart() {
+    let (site, peer) = (Site::new(), FakeHttp::start().await);
+    // Taken in, and nobody there to deliver.
+    let idle = site.start();
+    idle.stop(PATIENCE).await;
+    for index in 0..20 {
+        let list = json!([hook("hook", &peer.url("/x"))]);
+        tell(&idle, run(&format!("u{index}"), "completed"), Some(list)).await.expect("taken in");
+    }
+    assert!(peer.requests().is_empty());
+    drop(idle);
+    let dispatcher = site.start();
+    until(&peer, 20).await;
+    let all = settled(&dispatcher).await;
+    assert!(all.iter().all(|one| one.status == DeliveryState::Sent && one.attempts == 1), "{all:?}");
+    assert_eq!(peer.requests().len(), 20);
+}
+
+#[tokio::test]
+async fn one_dead_target_delays_nobody_else() {
+    let (site, dead, healthy) = (Site::new(), FakeHttp::start().await, FakeHttp::start().await);
+    let dispatcher = site.start_with(DispatcherOptions { at_once: 16, ..DispatcherOptions::default() });
+    dead.answer_always(Answer::black_hole());
+    // More than there are permits and places: what hangs must not take them all.
+    for index in 0..10 {
+        let list = json!([hook("dead", &dead.url("/x"))]);
+        tell(&dispatcher, run(&format!("d{index}"), "completed"), Some(list)).await.expect("taken in");
+    }
+    until(&dead, 10).await;
+    for index in 0..50 {
+        let list = json!([hook("healthy", &healthy.url("/x"))]);
+        tell(&dispatcher, run(&format!("h{index}"), "completed"), Some(list)).await.expect("taken in");
+    }
+    until(&healthy, 50).await;
+}
+
+#[tokio::test]
+async fn secrets_rest_sealed_and_go_out_with_no_run() {
+    const CANARY: &str = "CANARY0123456789";
+    let (site, peer) = (Site::new(), FakeHttp::start().await);
+    let dispatcher = site.start();
+    let mut document = run("u", "completed");
+    document["status"]["results"] = json!({ "leak": format!("see {CANARY}") });
+    let list = json!([{ "kind": "webhook", "name": "hook",
+        "secret_params": { "url": peer.url(&format!("/{CANARY}")), "headers": { "X-Token": CANARY } } }]);
+    tell(&dispatcher, document, Some(list)).await.expect("taken in");
+    until(&peer, 1).await;
+    let request = peer.requests().remove(0);
+    assert_eq!((request.header("x-token"), request.path.as_str()), (Some(CANARY), format!("/{CANARY}").as_str()));
+    assert!(!request.text().contains(CANARY), "{}", request.text());
+    let all = settled(&dispatcher).await;
+    assert!(!format!("{all:?}").contains(CANARY));
+    let key = RunKey { project: "p".to_owned(), uid: "u".to_owned(), iteration: 0 };
+    let stored = dispatcher.store().run(&key).await.expect("read").expect("it is there");
+    assert!(stored.notifications[0].document.contains(r#""secret_params":{"secret":"mlrun.notifications."#));
+    for entry in std::fs::read_dir(site.folder.path()).expect("a folder") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+        assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()));
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_refused_whole() {
+    let (site, peer) = (Site::new(), FakeHttp::start().await);
+    let dispatcher = site.start();
+    let list = json!([hook("good", &peer.url("/x")), { "kind": "webhook", "name": "bad", "params": {} }, hook("good", "http://h")]);
+    let Err(EventError::Invalid(found)) = tell(&dispatcher, run("u", "completed"), Some(list)).await else {
+        panic!("refused")
+    };
+    let shown: Vec<String> = found.faults().map(ToString::to_string).collect();
+    assert!(shown.iter().any(|fault| fault.starts_with("notifications[1].params.url: is required")), "{shown:?}");
+    assert!(shown.iter().any(|fault| fault.starts_with("notifications[2].name: `good` is the name of")), "{shown:?}");
+    let mut other = run("u", "completed");
+    other["metadata"]["project"] = json!("q");
+    let refused = tell(&dispatcher, other, None).await;
+    assert!(
+        matches!(refused, Err(EventError::Invalid(found)) if found.faults().any(|one| one.path == "run.metadata.project"))
+    );
+    assert!(settled(&dispatcher).await.is_empty() && peer.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_ended_run_stays_ended_unless_it_is_tried_again() {
+    let (site, peer) = (Site::new(), FakeHttp::start().await);
+    let dispatcher = site.start();
+    tell(&dispatcher, run("u", "error"), Some(json!([hook("hook", &peer.url("/x"))]))).await.expect("taken in");
+    let refused = tell(&dispatcher, run("u", "running"), None).await;
+    assert!(matches!(refused, Err(EventError::Ended { from: RunState::Error, to: RunState::Running })), "{refused:?}");
+    let mut retried = run("u", "running");
+    retried["status"]["retry_count"] = json!(1);
+    assert_eq!(tell(&dispatcher, retried, None).await.expect("taken in").deliveries.len(), 1);
+    let mut again = run("u", "error");
+    again["status"]["retry_count"] = json!(1);
+    assert_eq!(
+        tell(&dispatcher, again, None).await.expect("taken in").deliveries.len(),
+        1,
+        "the second failure is news"
+    );
+    until(&peer, 3).await;
+    let states: Vec<RunState> = settled(&dispatcher).await.into_iter().map(|one| one.state).collect();
+    assert_eq!(states, [RunState::Error, RunState::Running, RunState::Error]);
+}
+
+#[tokio::test]
+async fn a_changed_list_is_a_new_generation_and_the_time_of_the_run_counts() {
+    let (site, peer) = (Site::new(), FakeHttp::start().await);
+    let dispatcher = site.start();
+    let mut document = run("u", "completed");
+    document["status"]["end_time"] = json!("2026-02-03T04:05:06+00:00");
+    let list = |path: &str| Some(json!([hook("hook", &peer.url(path))]));
+    let first = tell(&dispatcher, document.clone(), list("/a")).await.expect("taken in");
+    let second = tell(&dispatcher, document, list("/b")).await.expect("taken in");
+    assert_eq!((first.deliveries.len(), second.deliveries.len()), (1, 1));
+    until(&peer, 2).await;
+    let all = settled(&dispatcher).await;
+    assert_ne!(all[0].key, all[1].key);
+    assert!(all[0].created_at > "2026-02-04T00:00:00Z".parse::<Timestamp>().expect("a time"));
+}
