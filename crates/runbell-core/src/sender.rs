@@ -93,6 +93,8 @@ pub enum Place {
 pub struct Limits {
     /// Whom it talks to, `host:port` for what goes over a network. Permits and pace are kept for each.
     pub destination: Arc<str>,
+    /// How many attempts the destination is given at once; `None` for as many as the runtime allows any (64).
+    pub at_once: Option<usize>,
     /// How fast the destination may be written to; `None` for no limit.
     pub pace: Option<Pace>,
     /// How long one attempt may take, 1–60 s.
@@ -100,9 +102,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The default timeout and no pace.
+    /// The default timeout, no pace, and as many at once as the runtime allows.
     pub fn of(destination: impl Into<Arc<str>>) -> Self {
-        Limits { destination: destination.into(), pace: None, timeout: ATTEMPT_TIMEOUT }
+        Limits { destination: destination.into(), at_once: None, pace: None, timeout: ATTEMPT_TIMEOUT }
     }
 }
 

@@ -23,11 +23,13 @@ pub struct Transition {
 impl Transition {
     /// The run's entering its current state.
     ///
-    /// The time is the run's own (`status.end_time`, else `last_update`, for a start `start_time`) where it can be
-    /// read, else `now`.
+    /// The time is the run's own where it can be read, else `now`: `status.end_time`, else `last_update`; for a start
+    /// `start_time`. When a run is retried its `start_time` stays that of the first try, so the start of a retry takes
+    /// `last_update`.
     pub fn current(run: RunSnapshot, now: Timestamp) -> Self {
         let state = run.state();
         let fields: &[&str] = match state {
+            RunState::Running if run.retry_count() > 0 => &["last_update"],
             RunState::Running => &["start_time"],
             _ => &["end_time", "last_update"],
         };

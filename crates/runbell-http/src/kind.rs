@@ -71,7 +71,7 @@ impl<K: HttpKind> Http<K> {
         let mut found = Findings::default();
         kind.target().validate("target", cx, &mut found);
         found.into_result()?;
-        let limits = Limits { destination: kind.target().destination(), pace: kind.pace(), timeout: kind.timeout() };
+        let limits = Limits { pace: kind.pace(), timeout: kind.timeout(), ..Limits::of(kind.target().destination()) };
         Ok(Http { client: Client::new(cx, &options)?, kind, limits })
     }
 

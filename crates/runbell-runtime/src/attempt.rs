@@ -34,10 +34,12 @@ impl Destinations {
         Destinations { permits, known: Mutex::default() }
     }
 
-    pub(crate) fn get(&self, name: &Arc<str>) -> Arc<Destination> {
+    /// The destination of these limits. Who comes first decides how many it is given at once.
+    pub(crate) fn get(&self, limits: &Limits) -> Arc<Destination> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = || Arc::new(Destination { permits: Semaphore::new(self.permits), recent: Mutex::default() });
-        Arc::clone(known.entry(Arc::clone(name)).or_insert_with(made))
+        let permits = limits.at_once.map_or(self.permits, |at_once| at_once.clamp(1, self.permits));
+        let made = || Arc::new(Destination { permits: Semaphore::new(permits), recent: Mutex::default() });
+        Arc::clone(known.entry(Arc::clone(&limits.destination)).or_insert_with(made))
     }
 }
 

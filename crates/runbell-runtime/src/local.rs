@@ -32,6 +32,8 @@ impl Delivery<'_> {
         };
         line.notes.extend(rendered.notes);
         let started = Instant::now();
+        // The budget is for what a destination's failing costs; waiting for its pace is no failing.
+        let mut paced = Duration::ZERO;
         let mut permit = Some(permit);
         let mut last_chance = false;
         loop {
@@ -39,9 +41,12 @@ impl Delivery<'_> {
                 Some(held) => held,
                 None => self.destination.permit().await,
             };
+            let ready = Instant::now();
             self.destination.keep_pace(self.prepared.limits.pace).await;
+            paced += ready.elapsed();
             line.attempts += 1;
-            let left = self.policy.budget.map_or(Duration::MAX, |budget| budget.saturating_sub(started.elapsed()));
+            let left =
+                self.policy.budget.map_or(Duration::MAX, |budget| budget.saturating_sub(started.elapsed() - paced));
             let attempt = Attempt {
                 sender: self.prepared.sender.as_ref(),
                 limits: &self.prepared.limits,
@@ -64,7 +69,7 @@ impl Delivery<'_> {
                 line.notes.push(format!("given up for newer news after: {}", error.reason()));
                 return;
             }
-            let wait = self.policy.next(line.attempts, &error, started.elapsed(), fastrand::f64());
+            let wait = self.policy.next(line.attempts, &error, started.elapsed() - paced, fastrand::f64());
             let Some(wait) = wait else { return line.failed(&error) };
             tracing::debug!(attempt = line.attempts, reason = error.reason(), ?wait, "will try again");
             if !ticket.is_overtaken() {

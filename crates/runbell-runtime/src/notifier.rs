@@ -336,7 +336,7 @@ impl Notifier {
     /// Waits for its turn, then delivers. What waits is small: message and payload are made when its turn has come.
     async fn deliver(&self, plan: &Plan, prepared: &Prepared, ticket: Ticket, line: &mut ReportLine) {
         ticket.wait_for_older().await;
-        let destination = self.0.destinations.get(&prepared.limits.destination);
+        let destination = self.0.destinations.get(&prepared.limits);
         let permit = destination.permit().await;
         let carried_out = async {
             let delivery = Delivery {

@@ -82,6 +82,7 @@ impl Forge {
             403 => error(ErrorKind::Unauthorized, "the token may not comment here"),
             404 => error(ErrorKind::Rejected, "there is no such repository or issue, or the token may not see it"),
             410 => error(ErrorKind::Rejected, "issues are turned off in this repository"),
+            200..300 if is_page(answer.body()) => error(ErrorKind::Rejected, NO_API),
             _ => classify_status(answer),
         }
     }
@@ -91,6 +92,14 @@ impl Forge {
         let wait = answer.retry_after().or_else(|| until_reset(answer)).unwrap_or(SECONDARY_WAIT);
         error.retry_after(wait)
     }
+}
+
+/// What is said of a server that answers, but not as its API would: a website, a login page, a proxy.
+pub(crate) const NO_API: &str = "the server's answer is not what its API describes; is `server` right?";
+
+/// Whether an answer is a web page, which no API gives.
+fn is_page(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
 }
 
 /// Whether a 403 is about a rate: by its headers, or, as GitHub's secondary limits may come without any, by its message.
@@ -136,11 +145,16 @@ pub(crate) fn base(server: Option<&str>, forge: Forge) -> Result<Base, &'static 
         return Err("has a scheme that is not supported; it must be https or http");
     }
     let rest = rest.trim_end_matches('/');
+    let lower = rest.to_ascii_lowercase();
+    let (host, path) = lower.split_once('/').unwrap_or((&lower, ""));
+    let host = host.strip_suffix(":443").unwrap_or(host);
+    let website = matches!(host, "github.com" | "www.github.com");
+    if !path.is_empty() && (website || (host == "gitlab.com" && path != "api/v4")) {
+        return Err("must be the server only, without a path; the repository goes into `repo`");
+    }
     let url = match forge {
         // The website's host is not the API's.
-        Forge::GitHub if matches!(rest.to_ascii_lowercase().as_str(), "github.com" | "www.github.com") => {
-            format!("{scheme}://api.github.com")
-        }
+        Forge::GitHub if website => format!("{scheme}://api.github.com"),
         Forge::GitHub => format!("{scheme}://{rest}"),
         Forge::GitLab if rest.ends_with("/api/v4") => format!("{scheme}://{rest}"),
         Forge::GitLab => format!("{scheme}://{rest}/api/v4"),
@@ -233,6 +247,7 @@ mod tests {
             (None, GitHub, "https://api.github.com"),
             (Some("github.com"), GitHub, "https://api.github.com"),
             (Some("https://GitHub.com/"), GitHub, "https://api.github.com"),
+            (Some("github.com:443"), GitHub, "https://api.github.com"),
             (Some("github.corp.test"), GitHub, "https://github.corp.test"),
             (Some("HTTPS://ghe.corp.test/api/v3/"), GitHub, "https://ghe.corp.test/api/v3"),
             (Some("http://127.0.0.1:3000"), GitHub, "http://127.0.0.1:3000"),
@@ -243,7 +258,7 @@ mod tests {
         ] {
             assert_eq!(base(server, forge).expect("a server").0, expected);
         }
-        for server in ["ftp://x", "user@host", "host?x=y", "host#x"] {
+        for server in ["ftp://x", "user@host", "host?x=y", "host#x", "https://github.com/o/r", "gitlab.com/group"] {
             assert!(base(Some(server), GitHub).is_err(), "{server}");
         }
     }
@@ -281,6 +296,20 @@ mod tests {
             let answer = Answer::new(status, headers, body, now);
             let error = Forge::GitHub.classify(&answer).expect_err("no success");
             assert_eq!((error.kind(), error.retry_advice()), (kind, retry), "{status} {headers:?} {body}");
+        }
+    }
+
+    #[test]
+    fn a_web_page_is_no_success() {
+        let now = Timestamp::from_second(1_700_000_000).expect("a time");
+        for (status, body, succeeds) in [
+            (201, r#"{"id": 1}"#, true),
+            (201, "", true),
+            (204, "", true),
+            (200, "\n <!doctype html><title>Sign in</title>", false),
+        ] {
+            let outcome = Forge::GitHub.classify(&Answer::new(status, &[], body, now));
+            assert_eq!(outcome.is_ok(), succeeds, "{status} {body}: {outcome:?}");
         }
     }
 

@@ -7,15 +7,17 @@
 //! **Invariant:** within a process there is one turn at a time for each comment, so there are never two of it. Across
 //! processes the marker's time keeps newer states; two processes that both find no comment may both make one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
 
+use runbell_core::value::write_json_string;
 use runbell_core::{Bytes, Error, ErrorKind, HttpRequest, Receipt, Result, Secret, SendContext, Timestamp};
 use runbell_http::{Answer, Client};
 use serde::Deserialize;
 
-use crate::forge::{Comments, Forge};
+use crate::forge::{Comments, Forge, NO_API};
 use crate::marker::Marker;
 
 /// How large a page of a hundred comments may be.
@@ -26,6 +28,10 @@ const PAGES: u32 = 100;
 
 /// How often a comment that vanishes while it is edited is looked for again.
 const ROUNDS: u32 = 3;
+
+/// How far ahead of this process's clock a marker may be and still count as newer. Clocks differ by less; a time far off
+/// would keep all news out for good.
+const AHEAD: Duration = Duration::from_secs(3600);
 
 /// How many comments are remembered that nobody is editing.
 const REMEMBERED: usize = 1_000;
@@ -78,6 +84,25 @@ struct Comment {
     body: Option<String>,
 }
 
+/// What became of editing a comment.
+#[derive(Debug)]
+enum Edit {
+    Shown(Receipt),
+    Vanished,
+    Foreign,
+}
+
+/// What looking for the comment came to.
+#[derive(Debug)]
+enum Look {
+    /// It was found, and shows what is wanted.
+    Shown(u64, Receipt),
+    /// There is none.
+    Nothing,
+    /// It was there, and deleted meanwhile.
+    Vanished,
+}
+
 fn slot(all: &str, run: &str) -> Arc<Slot> {
     let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
     if slots.len() >= REMEMBERED {
@@ -123,45 +148,75 @@ impl Living {
     }
 
     async fn bring_up_to_date(&self, wanted: &Wanted, id: &mut Option<u64>, cx: &SendContext<'_>) -> Result<Receipt> {
+        if let Some(known) = id.take()
+            && let Some(comment) = self.read(known, cx).await?
+            && let Edit::Shown(receipt) = self.update(&comment, wanted, true, cx).await?
+        {
+            *id = Some(known);
+            return Ok(receipt);
+        }
         for _ in 0..ROUNDS {
-            let known = match *id {
-                Some(known) => self.read(known, cx).await?,
-                None => None,
-            };
-            let candidates = match known {
-                Some(known) => vec![known],
-                None => self.find(&wanted.run, cx).await?,
-            };
-            *id = None;
-            if candidates.is_empty() {
-                return self.create(wanted, id, cx).await;
-            }
-            let mut foreign = 0;
-            for comment in &candidates {
-                if is_up_to_date(comment, wanted) {
-                    *id = Some(comment.id);
-                    return Ok(Receipt { answer: "it is shown already".into() });
+            match self.look(wanted, cx).await? {
+                Look::Shown(found, receipt) => {
+                    *id = Some(found);
+                    return Ok(receipt);
                 }
-                let answer = self.edit(comment.id, wanted, cx).await?;
-                match answer.status() {
-                    // Deleted in between.
-                    404 | 410 => {}
-                    // Not ours to edit, such as one that somebody copied; a limit is something else.
-                    403 if self.forge.classify(&answer).is_err_and(|error| error.kind() == ErrorKind::Unauthorized) => {
-                        foreign += 1;
-                    }
-                    _ => {
-                        let receipt = self.forge.classify(&answer)?;
-                        *id = Some(comment.id);
-                        return Ok(receipt);
-                    }
-                }
-            }
-            if foreign == candidates.len() {
-                return self.create(wanted, id, cx).await;
+                Look::Nothing => return self.create(wanted, id, cx).await,
+                Look::Vanished => {}
             }
         }
         Err(Error::new(ErrorKind::Unreachable, "the comment vanishes whenever it is edited").retry())
+    }
+
+    /// Looks for the comment page by page, the oldest first, and brings up to date the first that is ours.
+    async fn look(&self, wanted: &Wanted, cx: &SendContext<'_>) -> Result<Look> {
+        let (mut seen, mut vanished) = (HashSet::new(), false);
+        for page in 1..=PAGES {
+            let answer = self.get(self.comments.page(page), cx).await?;
+            self.forge.classify(&answer)?;
+            let comments: Vec<Comment> = read_json(&answer)?;
+            // A server that does not turn pages gives the same one again and again.
+            let is_news = comments.iter().fold(false, |news, comment| seen.insert(comment.id) || news);
+            let is_last = !is_news || !has_next(&answer, comments.len());
+            for comment in comments.iter().filter(|comment| comment.marker().is_some_and(|it| it.run == wanted.run)) {
+                match self.update(comment, wanted, false, cx).await? {
+                    Edit::Shown(receipt) => return Ok(Look::Shown(comment.id, receipt)),
+                    Edit::Vanished => vanished = true,
+                    Edit::Foreign => {}
+                }
+            }
+            if is_last {
+                // What was behind a deleted one has moved up, perhaps to a page that was looked at already.
+                return Ok(if vanished { Look::Vanished } else { Look::Nothing });
+            }
+        }
+        let message = "there are too many comments to look through for the one to edit; use another issue, or do without \
+                       `update`";
+        Err(Error::new(ErrorKind::Rejected, message))
+    }
+
+    /// Brings one comment up to date. That somebody copied the marker into theirs shows when it cannot be edited, so one
+    /// that is not known to be ours is edited even if it says what is wanted, or something newer.
+    async fn update(&self, comment: &Comment, wanted: &Wanted, is_ours: bool, cx: &SendContext<'_>) -> Result<Edit> {
+        let marker = comment.marker();
+        let is_newer =
+            marker.is_some_and(|it| it.at > wanted.at && it.at <= cx.now.saturating_add(AHEAD).unwrap_or(it.at));
+        if is_ours && (is_newer || comment.says(&wanted.text)) {
+            return Ok(Edit::Shown(Receipt { answer: "it is shown already".into() }));
+        }
+        let body = match &comment.body {
+            Some(theirs) if is_newer => body_of(theirs),
+            _ => wanted.create.body.clone(),
+        };
+        let request = self.request(self.forge.edits_by(), self.comments.one(comment.id), body);
+        let answer = self.client.send(&request, cx).await?;
+        match (answer.status(), self.forge.classify(&answer)) {
+            // Deleted in between.
+            (404 | 410, _) => Ok(Edit::Vanished),
+            // Not ours to edit; a limit is something else.
+            (403, Err(error)) if error.kind() == ErrorKind::Unauthorized => Ok(Edit::Foreign),
+            (_, outcome) => Ok(Edit::Shown(outcome?)),
+        }
     }
 
     async fn create(&self, wanted: &Wanted, id: &mut Option<u64>, cx: &SendContext<'_>) -> Result<Receipt> {
@@ -170,11 +225,6 @@ impl Living {
         // Without the number it is found by its marker the next time.
         *id = serde_json::from_slice::<Comment>(answer.body()).ok().map(|comment| comment.id);
         Ok(receipt)
-    }
-
-    async fn edit(&self, id: u64, wanted: &Wanted, cx: &SendContext<'_>) -> Result<Answer> {
-        let request = self.request(self.forge.edits_by(), self.comments.one(id), wanted.create.body.clone());
-        self.client.send(&request, cx).await
     }
 
     /// A comment by its number; `None` when it is gone, or no longer ours.
@@ -186,24 +236,6 @@ impl Living {
         self.forge.classify(&answer)?;
         let comment: Comment = read_json(&answer)?;
         Ok(comment.marker().is_some().then_some(comment))
-    }
-
-    /// The comments that begin with the marker, the oldest first.
-    async fn find(&self, run: &str, cx: &SendContext<'_>) -> Result<Vec<Comment>> {
-        let mut found = Vec::new();
-        for page in 1..=PAGES {
-            let answer = self.get(self.comments.page(page), cx).await?;
-            self.forge.classify(&answer)?;
-            let comments: Vec<Comment> = read_json(&answer)?;
-            let last = comments.len() < 100;
-            found.extend(
-                comments.into_iter().filter(|comment| comment.marker().is_some_and(|marker| marker.run == run)),
-            );
-            if last || !found.is_empty() {
-                break;
-            }
-        }
-        Ok(found)
     }
 
     async fn get(&self, url: String, cx: &SendContext<'_>) -> Result<Answer> {
@@ -232,13 +264,30 @@ impl Comment {
     fn marker(&self) -> Option<Marker> {
         Marker::begins(self.body.as_deref()?)
     }
+
+    /// Whether it has this text, by what forges change: line ends, and white space at the end.
+    fn says(&self, text: &str) -> bool {
+        self.body.as_deref().is_some_and(|body| body.replace("\r\n", "\n").trim_end() == text.trim_end())
+    }
 }
 
-/// Whether a comment shows what is wanted, or something newer.
-fn is_up_to_date(comment: &Comment, wanted: &Wanted) -> bool {
-    let same =
-        || comment.body.as_deref().is_some_and(|body| body.replace("\r\n", "\n").trim_end() == wanted.text.trim_end());
-    comment.marker().is_some_and(|marker| marker.at > wanted.at) || same()
+/// Whether there is a page behind this one: by its headers (RFC 8288 `Link`; GitLab's `x-next-page`), else by its size.
+fn has_next(answer: &Answer, size: usize) -> bool {
+    if let Some(links) = answer.header("link") {
+        return links.contains("rel=\"next\"");
+    }
+    match answer.header("x-next-page") {
+        Some(next) => !next.trim().is_empty(),
+        None => size >= 100,
+    }
+}
+
+/// The body of a request that gives a comment this text.
+fn body_of(text: &str) -> Bytes {
+    let mut body = r#"{"body":"#.to_owned();
+    write_json_string(text, &mut body);
+    body.push('}');
+    body.into()
 }
 
 fn wanted(create: &HttpRequest) -> Result<Wanted> {
@@ -253,8 +302,6 @@ fn wanted(create: &HttpRequest) -> Result<Wanted> {
 }
 
 fn read_json<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T> {
-    serde_json::from_slice(answer.body()).map_err(|_| {
-        Error::new(ErrorKind::Rejected, "the server's answer is not what its API describes; is `server` right?")
-            .with("status", answer.status())
-    })
+    serde_json::from_slice(answer.body())
+        .map_err(|_| Error::new(ErrorKind::Rejected, NO_API).with("status", answer.status()))
 }

@@ -74,10 +74,12 @@ impl GitParams {
         let segments: Vec<&str> = repo.split('/').collect();
         if repo.is_empty() {
             found.fault("repo", "is required and must not be empty");
+        } else if repo.contains("://") {
+            found.fault("repo", "must be owner/name, not a URL");
         } else if segments.iter().any(|segment| segment.is_empty() || matches!(*segment, "." | "..")) {
             found.fault("repo", "must be owner/name, without a slash at either end");
-        } else if repo.contains("://") || repo.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            found.fault("repo", "must be owner/name, not a URL");
+        } else if repo.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            found.fault("repo", "must be owner/name, without white space");
         } else if forge == Forge::GitHub && segments.len() != 2 {
             found.warning("repo", "is not of the form owner/name, which GitHub wants");
         }
@@ -93,7 +95,11 @@ impl GitParams {
             }
         }
         if self.thread().is_none() && !found.has_faults() {
-            found.fault("issue", "is required, or `merge_request`");
+            let looked_in = match forge {
+                Forge::GitHub => "the file named by GITHUB_EVENT_PATH has none",
+                Forge::GitLab => "neither CI_MERGE_REQUEST_IID nor CI_ISSUE_IID is set",
+            };
+            found.fault("issue", format!("is required, or `merge_request`; {looked_in}"));
         }
         match base(self.server.as_deref(), forge) {
             Err(fault) => found.fault("server", fault),
@@ -120,10 +126,15 @@ pub(crate) fn complete(params: &mut Map, env: &dyn Env) {
         }
     }
     let server_given = given(params, "server");
-    if !server_given
-        && params.get("gitlab").is_none_or(|gitlab| *gitlab == Value::Null)
-        && var("CI_PROJECT_ID").is_some()
-    {
+    // A server that is given is a GitLab without having it in its name when it is the job's own.
+    let ours = || match params.get("server").and_then(Value::as_str) {
+        Some(server) if server_given => ["CI_SERVER_URL", "CI_SERVER_HOST"]
+            .into_iter()
+            .filter_map(var)
+            .any(|own| host(&own).eq_ignore_ascii_case(host(server))),
+        _ => true,
+    };
+    if params.get("gitlab").is_none_or(|gitlab| *gitlab == Value::Null) && var("CI_PROJECT_ID").is_some() && ours() {
         params.insert("gitlab".to_owned(), Value::Bool(true));
     }
     let gitlab = match params.get("gitlab") {
@@ -159,6 +170,16 @@ pub(crate) fn complete(params: &mut Map, env: &dyn Env) {
     }
 }
 
+/// The host of a server, which may come with a scheme, a port and a path.
+fn host(server: &str) -> &str {
+    let rest = server.trim().split_once("://").map_or(server.trim(), |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
 /// The number in the event file of GitHub Actions: of a pull request, or of the issue of a comment.
 fn event_number(env: &dyn Env) -> Option<Value> {
     let path = env.var("GITHUB_EVENT_PATH").filter(|path| !path.trim().is_empty())?;
@@ -191,8 +212,9 @@ impl<'de> Deserialize<'de> for Number {
             fn visit_u64<E>(self, number: u64) -> Result<Number, E> {
                 Ok(Number(i64::try_from(number).unwrap_or(-1)))
             }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Number, E> {
-                text.trim().trim_start_matches(['#', '!']).parse().map(Number).map_err(|_| E::custom("no number"))
+            fn visit_str<E>(self, text: &str) -> Result<Number, E> {
+                // What is no number is no issue's either, and reported with what would be right.
+                Ok(Number(text.trim().trim_start_matches(['#', '!']).parse().unwrap_or(-1)))
             }
         }
         deserializer.deserialize_any(Read)

@@ -22,6 +22,10 @@ struct Thread {
     /// The comment is deleted after so many requests.
     delete_after: Option<usize>,
     requests: usize,
+    /// The server gives smaller pages than it is asked for, and says by a header whether there are more.
+    page_size: Option<usize>,
+    /// The server gives the first page whatever it is asked for, and says that there are more.
+    turns_no_pages: bool,
     /// The next comment is made, and the connection lost before the answer.
     lose_next_answer: bool,
 }
@@ -47,8 +51,14 @@ impl Thread {
             ("GET", true, _) => {
                 let page: usize =
                     query.split('&').find_map(|pair| pair.strip_prefix("page=")).expect("a page").parse().expect("it");
-                let all = self.comments.iter().skip((page - 1) * 100).take(100);
-                Answer::ok().body(Json::from_iter(all.map(|(id, body)| shown(*id, body))).to_string())
+                let (page, size) = (if self.turns_no_pages { 1 } else { page }, self.page_size.unwrap_or(100));
+                let all = self.comments.iter().skip((page - 1) * size).take(size);
+                let answer = Answer::ok().body(Json::from_iter(all.map(|(id, body)| shown(*id, body))).to_string());
+                match self.turns_no_pages || page * size < self.comments.len() {
+                    true if self.turns_no_pages || self.page_size.is_some() => answer
+                        .header("Link", r#"<https://api.test/x?page=2>; rel="next", <https://api.test/x>; rel="last""#),
+                    _ => answer,
+                }
             }
             ("POST", true, _) => {
                 let body = said();
@@ -292,4 +302,83 @@ fn the_preview_shows_the_marker() {
     assert!(
         body.starts_with(r#"{"body":"<!-- runbell run="#) && body.contains(&format!(" key={} at=2026", message.key))
     );
+}
+
+#[tokio::test]
+async fn a_copied_marker_keeps_nothing_out() {
+    // Somebody copied our comment into theirs, with a time to come.
+    let ours = Forge::start().await;
+    send(&ours.sender(&TestContext::here().build(), json!({})), &news(RunState::Running, 0, "it runs"))
+        .await
+        .expect("made");
+    let copied = ours.comments()[0].replace(" at=2026-02-03T04:05:06Z", " at=2026-02-03T04:35:06Z");
+    for page_size in [None, Some(50)] {
+        let forge = Forge::start().await;
+        forge.with(|thread| {
+            thread.page_size = page_size;
+            let copy = thread.add(&copied);
+            thread.foreign = vec![copy];
+            for index in 0..120 {
+                thread.add(&format!("in between {index}"));
+            }
+        });
+        // Each sender stands for another process: the peers have other ports.
+        let sender = forge.sender(&TestContext::here().build(), json!({}));
+        send(&sender, &news(RunState::Completed, 60, "it is done")).await.expect("made");
+        send(&sender, &news(RunState::Completed, 70, "it is tidied up")).await.expect("edited");
+        let comments = forge.comments();
+        assert_eq!((comments.len(), &comments[0]), (122, &copied));
+        assert!(comments[121].contains("it is tidied up"), "{}", comments[121]);
+    }
+}
+
+#[tokio::test]
+async fn ours_is_found_behind_one_that_is_not_ours() {
+    let made = Forge::start().await;
+    send(&made.sender(&TestContext::here().build(), json!({})), &news(RunState::Running, 0, "it runs"))
+        .await
+        .expect("made");
+    let ours = made.comments().remove(0);
+    for page_size in [None, Some(30)] {
+        let forge = Forge::start().await;
+        forge.with(|thread| {
+            thread.page_size = page_size;
+            let copy = thread.add(&ours);
+            thread.foreign = vec![copy];
+            for index in 0..110 {
+                thread.add(&format!("in between {index}"));
+            }
+            thread.add(&ours);
+        });
+        let sender = forge.sender(&TestContext::here().build(), json!({}));
+        send(&sender, &news(RunState::Completed, 60, "it is done")).await.expect("edited");
+        let comments = forge.comments();
+        assert_eq!((comments.len(), &comments[0]), (112, &ours));
+        assert!(comments[111].contains("it is done"), "{}", comments[111]);
+    }
+}
+
+#[tokio::test]
+async fn a_time_far_ahead_does_not_keep_news_out() {
+    let forge = Forge::start().await;
+    let sender = forge.sender(&TestContext::here().build(), json!({}));
+    send(&sender, &news(RunState::Running, 0, "it runs")).await.expect("made");
+    let ahead = forge.comments()[0].replace(" at=2026-", " at=2099-");
+    forge.with(|thread| thread.comments.insert(1, ahead));
+    send(&sender, &news(RunState::Completed, 60, "it is done")).await.expect("edited");
+    let comments = forge.comments();
+    assert!(comments.len() == 1 && comments[0].contains("it is done"), "{comments:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_turns_no_pages_is_read_once_more_at_most() {
+    let forge = Forge::start().await;
+    forge.with(|thread| {
+        thread.turns_no_pages = true;
+        thread.add("hello");
+    });
+    let sender = forge.sender(&TestContext::here().build(), json!({}));
+    send(&sender, &news(RunState::Running, 0, "it runs")).await.expect("made");
+    let methods: Vec<String> = forge.peer.requests().into_iter().map(|request| request.method).collect();
+    assert_eq!(methods, ["GET", "GET", "POST"]);
 }

@@ -1,5 +1,6 @@
 //! What a mail says, and what leaves the process for it.
 
+use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use runbell_core::text::{is_inert, visible};
@@ -12,6 +13,12 @@ use crate::params::address;
 /// How large the HTML part may be, in UTF-16 units, and the text part, in bytes: encoded, the mail stays below 1 MiB.
 const HTML: usize = 400_000;
 const TEXT: usize = 200_000;
+
+/// The least one of several tables in one mail is given of [`HTML`].
+const LEAST_TABLE: usize = 4_000;
+
+/// How long a line of a header should be at most, in bytes (RFC 5322 section 2.1.1); 998 is the most it may be.
+const LINE: usize = 76;
 
 /// The longest subject, in characters.
 const SUBJECT: usize = 500;
@@ -27,18 +34,17 @@ pub(crate) fn compose(
     body_override: Option<&str>,
     notes: &mut Vec<String>,
 ) -> Result<MailMessage> {
-    let rendered = html::render(message, Flavour::Html, HTML)?;
+    let pieces = body_override.map(pieces).unwrap_or_default();
+    // Several tables share the limit.
+    let tables = pieces.len().saturating_sub(1).max(1);
+    let rendered = html::render(message, Flavour::Html, (HTML / tables).max(LEAST_TABLE))?;
     notes.extend(rendered.notes);
-    let text = plain::render(message, TEXT);
+    let text = plain::render(message, TEXT / tables);
     let (html, text) = match body_override {
         None => (document(&rendered.html), text),
-        Some(template) => {
-            let filled =
-                |with: &str| PLACEHOLDERS.iter().fold(template.to_owned(), |text, name| text.replace(name, with));
-            // A template without markup reads well as text; of others the usual text is the better alternative.
-            let text = if template.contains('<') { text } else { filled(&text) };
-            (filled(&rendered.html), text)
-        }
+        // A template without markup reads well as text; of others the usual text is the better alternative.
+        Some(template) if template.contains('<') => (pieces.join(&rendered.html), text),
+        Some(_) => (pieces.join(&rendered.html), pieces.join(&text)),
     };
     Ok(MailMessage {
         from: from.to_owned(),
@@ -48,6 +54,18 @@ pub(crate) fn compose(
         html,
         headers: headers(message, from),
     })
+}
+
+/// What is around the placeholders. What is put in their place is data, and never looked at for more of them.
+fn pieces(template: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = template;
+    while let Some((at, name)) = PLACEHOLDERS.iter().filter_map(|name| Some((rest.find(name)?, name))).min() {
+        pieces.push(&rest[..at]);
+        rest = &rest[at + name.len()..];
+    }
+    pieces.push(rest);
+    pieces
 }
 
 /// A whole document: mail programs take the encoding from it, and the readiness for dark surroundings.
@@ -98,10 +116,14 @@ pub(crate) fn formatted(mail: &MailMessage) -> Result<Vec<u8>> {
     let mailbox = |text: &str| {
         address(text).map(|address| Mailbox::new(None, address)).map_err(|_| invalid("an address of the mail is none"))
     };
-    let mut builder = lettre::Message::builder().from(mailbox(&mail.from)?).subject(mail.subject.as_str());
-    for to in &mail.to {
-        builder = builder.to(mailbox(to)?);
-    }
+    let from = mailbox(&mail.from)?;
+    let to = mail.to.iter().map(|to| Ok(mailbox(to)?.email)).collect::<Result<Vec<_>>>()?;
+    let envelope = Envelope::new(Some(from.email.clone()), to).map_err(|_| invalid("the mail has no recipient"))?;
+    let mut builder = lettre::Message::builder()
+        .envelope(envelope)
+        .from(from)
+        .subject(mail.subject.as_str())
+        .raw_header(recipients(&mail.to));
     for (name, value) in &mail.headers {
         let name =
             HeaderName::new_from_ascii(name.clone()).map_err(|_| invalid("a header of the mail has no valid name"))?;
@@ -111,4 +133,21 @@ pub(crate) fn formatted(mail: &MailMessage) -> Result<Vec<u8>> {
         .singlepart(SinglePart::plain(mail.text.clone()))
         .singlepart(SinglePart::html(mail.html.clone()));
     Ok(builder.multipart(parts).map_err(|_| invalid("the mail has no sender or no recipient"))?.formatted())
+}
+
+/// The header `To`, folded (RFC 5322 section 2.2.3): the library writes it in one line, which for many is too long.
+fn recipients(to: &[String]) -> HeaderValue {
+    let mut folded = String::new();
+    let mut width = "To: ".len();
+    for (index, address) in to.iter().enumerate() {
+        if index > 0 {
+            folded.push(',');
+            let fits = width + ", ".len() + address.len() < LINE;
+            folded.push_str(if fits { " " } else { "\r\n " });
+            width = if fits { width + 2 } else { 1 };
+        }
+        folded.push_str(address);
+        width += address.len();
+    }
+    HeaderValue::dangerous_new_pre_encoded(HeaderName::new_from_ascii_str("To"), to.join(", "), folded)
 }

@@ -82,6 +82,19 @@ fn is_enhanced(word: &str, code: u16) -> bool {
         && parts.next().is_none()
 }
 
+const REFUSED: &str = "the mail server refuses connections";
+const NO_ROUTE: &str = "there is no route to the mail server";
+
+/// The error for an address that cannot be connected to.
+pub(crate) fn unreachable(error: &io::Error) -> Error {
+    let message = match error.kind() {
+        io::ErrorKind::ConnectionRefused => REFUSED,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => NO_ROUTE,
+        _ => "connecting to the mail server failed",
+    };
+    Error::new(ErrorKind::Unreachable, message).with("at", Stage::Connect.as_str()).retry()
+}
+
 /// Rebuilds an error of the SMTP library.
 pub(crate) fn rebuild(error: &SmtpError, stage: Stage) -> Error {
     if let Some(refusal) = Refusal::of(error) {
@@ -93,12 +106,10 @@ pub(crate) fn rebuild(error: &SmtpError, stage: Stage) -> Error {
     }
     let io = causes().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind).next();
     let (kind, message) = match (stage, io) {
-        (Stage::Connect, Some(io::ErrorKind::ConnectionRefused)) => {
-            (ErrorKind::Unreachable, "the mail server refuses connections")
-        }
+        (Stage::Connect, Some(io::ErrorKind::ConnectionRefused)) => (ErrorKind::Unreachable, REFUSED),
         (_, Some(io::ErrorKind::TimedOut)) => (ErrorKind::Timeout, "the mail server did not answer in time"),
         (_, Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable)) => {
-            (ErrorKind::Unreachable, "there is no route to the mail server")
+            (ErrorKind::Unreachable, NO_ROUTE)
         }
         (Stage::Auth, None) if error.is_client() => {
             let message = "the mail server offers neither AUTH PLAIN nor AUTH LOGIN; does it want encryption first?";

@@ -3,6 +3,7 @@
 mod compose;
 mod failure;
 mod params;
+mod plain;
 mod progress;
 mod send;
 mod server;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runbell_core::{
-    BuildContext, Egress, Error, ErrorKind, Findings, Limits, Map, Message, Payload, Receipt, Rendered, Result, Secret,
+    BuildContext, Egress, Error, ErrorKind, Findings, Limits, Map, Message, Payload, Receipt, Rendered, Result,
     SendContext, Sender, SenderKind, Value,
 };
 
@@ -59,9 +60,10 @@ impl SenderKind for Mail {
             encryption,
             validate_certs: params.validate_certs.unwrap_or(true),
             authorities: cx.shared.get_or_init(Egress::default).authorities(cx.env.as_ref())?,
-            credentials: params.username().map(|name| {
-                (name.to_owned(), params.password().cloned().unwrap_or_else(|| Secret::new(String::new())))
-            }),
+            credentials: params
+                .username()
+                .zip(params.password())
+                .map(|(name, password)| (name.to_owned(), password.clone())),
         };
         Ok(MailSender {
             server: Server::shared(login, cx)?,
@@ -99,6 +101,6 @@ impl Sender for MailSender {
     }
 
     fn limits(&self) -> Limits {
-        Limits { timeout: TIMEOUT, ..Limits::of(self.server.destination()) }
+        Limits { timeout: TIMEOUT, at_once: Some(server::AT_ONCE), ..Limits::of(self.server.destination()) }
     }
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use lettre::Address;
-use runbell_core::{BuildContext, Egress, Findings, Secret};
+use runbell_core::{BuildContext, Egress, Findings, Secret, Value};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use url::Host;
 
@@ -99,6 +99,8 @@ impl MailParams {
             found.fault("email_addresses", "is empty; name at least one address");
         }
         match (self.username(), self.password()) {
+            // MLRun hands both to aiosmtplib, which logs in with a user name alone; nobody expects an empty password to work.
+            (Some(_), None) => found.warning("username", "has no effect without `password`"),
             (None, Some(_)) => found.fault("username", "is required when there is a password"),
             (Some(_), Some(_)) if matches!(self.encryption(), Ok((Encryption::None, _))) => {
                 found.warning("password", "is sent unencrypted; set `start_tls` or `use_tls` to true");
@@ -229,8 +231,9 @@ impl<'de> Deserialize<'de> for Port {
             fn visit_u64<E>(self, number: u64) -> Result<Port, E> {
                 Ok(Port(i64::try_from(number).unwrap_or(-1)))
             }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Port, E> {
-                text.trim().parse().map(Port).map_err(|_| E::custom("no port"))
+            fn visit_str<E>(self, text: &str) -> Result<Port, E> {
+                // What is no number is no port either, and reported with what would be right.
+                Ok(Port(text.trim().parse().unwrap_or(-1)))
             }
         }
         deserializer.deserialize_any(Read)
@@ -280,8 +283,9 @@ impl<'de> Deserialize<'de> for Addresses {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Addresses, A::Error> {
                 let mut all = Vec::new();
-                while let Some(one) = list.next_element::<String>().map_err(|_| A::Error::custom("no address"))? {
-                    all.push(one);
+                // What is no text is no address either, and reported by its index.
+                while let Some(one) = list.next_element::<Value>()? {
+                    all.push(one.as_str().unwrap_or_default().to_owned());
                 }
                 Ok(Addresses(all))
             }

@@ -35,15 +35,15 @@ impl Progress {
 pub(crate) struct Memory(Mutex<VecDeque<(DeliveryKey, Progress)>>);
 
 impl Memory {
-    /// What is remembered of a mail; it is forgotten by that.
-    pub(crate) fn take(&self, key: DeliveryKey) -> Progress {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = all.iter().position(|(other, _)| *other == key);
-        at.and_then(|at| all.remove(at)).map(|(_, progress)| progress).unwrap_or_default()
+    /// What is remembered of a mail. It stays remembered: an attempt may be cut off before it says what became of it.
+    pub(crate) fn of(&self, key: DeliveryKey) -> Progress {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|(other, _)| *other == key).map(|(_, progress)| progress.clone()).unwrap_or_default()
     }
 
-    /// Remembers it for the next attempt.
+    /// Remembers it for the next attempt, instead of what was remembered so far.
     pub(crate) fn keep(&self, key: DeliveryKey, progress: Progress) {
+        self.forget(key);
         if progress.done.is_empty() && progress.refused.is_empty() {
             return;
         }
@@ -52,5 +52,10 @@ impl Memory {
             all.pop_front();
         }
         all.push_back((key, progress));
+    }
+
+    /// Forgets a mail that there will be no attempt for any more.
+    pub(crate) fn forget(&self, key: DeliveryKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != key);
     }
 }

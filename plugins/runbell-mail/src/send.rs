@@ -27,7 +27,7 @@ pub(crate) async fn send(
     let bytes = formatted(mail)?;
     let from = parsed(&mail.from)?;
     let mut connection = server.connection().await?;
-    let mut progress = memory.take(cx.key);
+    let mut progress = memory.of(cx.key);
     let left: Vec<&String> = mail.to.iter().filter(|to| !progress.settles(to)).collect();
     let outcome = transact(&mut connection, from, &left, &bytes, &mut progress, cx).await;
     match outcome {
@@ -96,6 +96,7 @@ fn conclude(
         memory.keep(cx.key, progress);
         return Err(Error::new(ErrorKind::Unreachable, message).with("accepted", accepted).retry());
     }
+    memory.forget(cx.key);
     if !progress.refused.is_empty() {
         let message = format!("the mail server refuses the recipients {}", named(&progress.refused));
         return Err(Error::new(ErrorKind::Rejected, message).with("accepted", accepted));

@@ -12,17 +12,25 @@ use lettre::transport::smtp::commands::Rset;
 use lettre::transport::smtp::extension::ClientId;
 use runbell_core::{BuildContext, CA_FILE, Egress, Error, ErrorKind, Result, Secret};
 
-use crate::failure::{Stage, rebuild};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::failure::{Stage, rebuild, unreachable};
 use crate::params::Encryption;
+use crate::plain::Plain;
 
 /// How long a connection nobody uses is kept. Servers close theirs after some minutes (RFC 5321 asks for five).
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How many unused connections to one server are kept.
-const KEPT: usize = 4;
+/// How many mails one server is given at once, each over a connection of its own. Servers limit how many they accept from
+/// one client; exim's and postfix's documentation suggest to stay well below twenty.
+pub(crate) const AT_ONCE: usize = 4;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the greeting and the answer to it may take. Servers that fight spam let strangers wait for some seconds.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a connection depends on. Mails with the same share connections.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -94,13 +102,13 @@ impl Server {
     /// Keeps a connection for the next mail.
     pub(crate) fn keep(&self, connection: AsyncSmtpConnection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < KEPT && !connection.has_broken() {
+        if idle.len() < AT_ONCE && !connection.has_broken() {
             idle.push((connection, Instant::now()));
         }
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection> {
-        let Login { host, port, encryption, .. } = &self.login;
+        let Login { host, port, .. } = &self.login;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let found = tokio::net::lookup_host((bare, *port)).await;
         let found: Vec<SocketAddr> = found
@@ -108,18 +116,42 @@ impl Server {
             .collect();
         // The address decides that is really connected to, not the name.
         let allowed = self.egress.filter(found, SocketAddr::ip)?;
-        let implicit = if *encryption == Encryption::Implicit { Some(self.tls()?) } else { None };
         let hello = ClientId::default();
         let mut failed = Error::new(ErrorKind::Unreachable, "the mail server's name has no address").retry();
         for address in allowed {
-            let begun =
-                AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT_TIMEOUT), &hello, implicit.clone(), None);
-            match begun.await {
+            match self.greet(address, &hello).await {
                 Ok(connection) => return self.prepare(connection, &hello).await,
-                Err(error) => failed = rebuild(&error, Stage::Connect),
+                Err(error) => failed = error,
             }
         }
         Err(failed)
+    }
+
+    /// Connects to one address, up to the answer to EHLO.
+    async fn greet(&self, address: SocketAddr, hello: &ClientId) -> Result<AsyncSmtpConnection> {
+        let greeting = async {
+            if self.login.encryption == Encryption::Implicit {
+                let tls = self.tls()?;
+                let begun = AsyncSmtpConnection::connect_tokio1(address, Some(CONNECT_TIMEOUT), hello, Some(tls), None);
+                return begun.await.map_err(|error| rebuild(&error, Stage::Connect));
+            }
+            let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return Err(unreachable(&error)),
+                Err(_) => {
+                    return Err(Error::new(ErrorKind::Timeout, "connecting to the mail server took too long").retry());
+                }
+            };
+            let begun = AsyncSmtpConnection::connect_with_transport(Box::new(Plain::new(stream)), hello);
+            begun.await.map_err(|error| rebuild(&error, Stage::Connect))
+        };
+        timeout(GREETING_TIMEOUT, greeting).await.unwrap_or_else(|_| {
+            let message = match self.login.encryption {
+                Encryption::Implicit => "the mail server says nothing; does it want `start_tls` (port 587)?",
+                _ => "the mail server says nothing; does it encrypt from the first byte on (`use_tls`, port 465)?",
+            };
+            Err(Error::new(ErrorKind::Timeout, message).retry())
+        })
     }
 
     /// Encrypts and logs in.

@@ -167,3 +167,16 @@ async fn a_guard_decides_by_address() {
     cx.shared.set(Egress::guarded(["127.0.0.0/8".parse().expect("a network")]));
     send(&cx, &peer, json!({})).await.expect("sent");
 }
+
+#[tokio::test]
+async fn what_was_appended_before_encryption_is_not_believed() {
+    let ca = TestCa::new();
+    let peer = FakeSmtp::start_encrypted(Tls::StartTls, &ca, None).await;
+    // Somebody in between answers for the server: everything was accepted already.
+    peer.fault(Step::StartTls, Fault::Say("220 go ahead\r\n250 it is\r\n250 all\r\n250 accepted".to_owned()), 1);
+    let outcome = send(&trusting(&ca), &peer, json!({ "start_tls": true })).await;
+    let error = outcome.expect_err("no handshake");
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
+    assert!(error.to_string().contains("STARTTLS") && !error.is_ambiguous(), "{error}");
+    assert!(peer.mails().is_empty() && !peer.steps().contains(&Step::Sender), "{:?}", peer.steps());
+}

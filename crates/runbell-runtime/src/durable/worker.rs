@@ -188,7 +188,7 @@ impl Inner {
         if let Err(wait) = self.breakers.admit(name, Instant::now()) {
             return Outcome::Deferred(wait);
         }
-        let destination = self.destinations.get(name);
+        let destination = self.destinations.get(&prepared.limits);
         let Some(permit) = destination.try_permit() else { return Outcome::Deferred(BUSY) };
         // Waiting for the pace would use up the lease.
         if let Err(wait) = destination.try_pace(prepared.limits.pace) {

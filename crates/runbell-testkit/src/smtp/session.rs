@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use super::{Fault, Mail, State, Step, Tls};
 
@@ -74,6 +75,10 @@ impl Session<'_> {
             None => Ok(Next::Usual),
             Some(Fault::Say(answer)) => {
                 self.say(&answer.replace("{}", said)).await?;
+                // Who was told to go on does so, whatever else was said.
+                if step == Step::StartTls && answer.starts_with("220") {
+                    self.encrypt().await?;
+                }
                 Ok(Next::Answered)
             }
             Some(Fault::Close) => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -117,7 +122,11 @@ impl Session<'_> {
             }
             match step {
                 Step::Hello => self.hello().await?,
-                Step::StartTls => self.encrypt().await?,
+                Step::StartTls if self.acceptor().is_none() => self.say("502 5.5.1 not here").await?,
+                Step::StartTls => {
+                    self.say("220 go on").await?;
+                    self.encrypt().await?;
+                }
                 Step::Auth => self.log_in(&line).await?,
                 Step::Sender if self.state.login.is_some() && self.login.is_none() => {
                     self.say("530 5.7.0 log in first").await?;
@@ -157,11 +166,12 @@ impl Session<'_> {
         Ok(())
     }
 
+    fn acceptor(&self) -> Option<TlsAcceptor> {
+        self.state.acceptor.clone().filter(|_| self.state.tls == Tls::StartTls)
+    }
+
     async fn encrypt(&mut self) -> io::Result<()> {
-        let Some(acceptor) = self.state.acceptor.as_ref().filter(|_| self.state.tls == Tls::StartTls) else {
-            return self.say("502 5.5.1 not here").await;
-        };
-        self.say("220 go on").await?;
+        let Some(acceptor) = self.acceptor() else { return Ok(()) };
         // An empty stream takes the place while the real one changes.
         let plain =
             std::mem::replace(&mut self.stream, BufReader::new(Box::new(tokio::io::empty()) as Box<dyn Stream>));

@@ -1,0 +1,78 @@
+//! What arrives: the head for many recipients, and the author's own HTML with tables in it.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use mail_parser::MessageParser;
+use runbell_core::{MailMessage, Message, Payload, Registry, RunState, SendContext, Sender, Value};
+use runbell_testkit::smtp::FakeSmtp;
+use runbell_testkit::{TestContext, message_about, sample_message, sample_step};
+use serde_json::{Value as Json, json};
+
+fn sender(port: u16, more: Json) -> Arc<dyn Sender> {
+    let mut params = json!({
+        "server_host": "127.0.0.1",
+        "server_port": port,
+        "sender_address": "runs@example.com",
+        "email_addresses": "ada@example.com",
+        "use_tls": false,
+        "start_tls": false,
+    });
+    params.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    let registry = Registry::default().with(&runbell_mail::REGISTRATION).expect("one kind");
+    let Value::Map(params) = Value::from(params) else { panic!("an object") };
+    registry.get("mail").expect("it").build(&params, &TestContext::here().build()).expect("built")
+}
+
+fn rendered(body_override: &str, message: &Message) -> MailMessage {
+    let payload =
+        sender(25, json!({ "message_body_override": body_override })).render(message).expect("rendered").payload;
+    let Payload::Mail(mail) = payload else { panic!("a mail") };
+    mail
+}
+
+#[tokio::test]
+async fn three_hundred_recipients_get_one_mail() {
+    let peer = FakeSmtp::start().await;
+    let everybody: Vec<String> =
+        (0..300).map(|index| format!("somebody.{index}@department-{index}.example.com")).collect();
+    let sender = sender(peer.port(), json!({ "email_addresses": everybody }));
+    let message = sample_message("many");
+    let payload = sender.render(&message).expect("rendered").payload;
+    let written = AtomicBool::new(false);
+    let cx = SendContext::new(message.key, 1, Instant::now() + Duration::from_secs(20), message.at, &written);
+    sender.send(&payload, &cx).await.expect("sent");
+    let mails = peer.take_mails();
+    assert_eq!((mails.len(), &mails[0].to), (1, &everybody));
+    // RFC 5322 section 2.1.1, and what mail servers reject for.
+    let head = mails[0].head();
+    assert!(head.lines().all(|line| line.len() <= 78), "{head}");
+    let text = mails[0].text();
+    let parsed = MessageParser::default().parse(&text).expect("a mail");
+    let to: Vec<&str> = parsed.to().expect("recipients").iter().filter_map(|one| one.address()).collect();
+    assert_eq!(to, everybody);
+}
+
+#[test]
+fn what_replaces_a_placeholder_is_not_looked_at_for_more() {
+    let run = sample_step("run", "{{ runs }}", RunState::Completed);
+    let message = message_about("override", vec![run], "see {{runs}}");
+    let mail = rendered("<i>a</i>{{ runs }}<i>b</i>{{runs}}<i>c</i>{{ runs}}", &message);
+    let table =
+        runbell_render::html::render(&message, runbell_render::html::Flavour::Html, 200_000).expect("rendered").html;
+    assert_eq!(mail.html, format!("<i>a</i>{table}<i>b</i>{table}<i>c</i>{{{{ runs}}}}"));
+    // Without markup the text is the template's too.
+    let mail = rendered("Runs: {{ runs }}.", &message);
+    assert!(mail.text.starts_with("Runs: ") && mail.text.ends_with('.') && mail.text.contains("see"), "{}", mail.text);
+}
+
+#[test]
+fn several_tables_share_the_room() {
+    let steps = (0..2_000).map(|index| sample_step(&format!("run-{index}"), "train", RunState::Error)).collect();
+    let message = message_about("override", steps, "many");
+    let one = rendered("{{ runs }}", &message).html.len();
+    let ten = rendered(&"{{ runs }}".repeat(10), &message).html.len();
+    assert!(one > 300_000 && ten <= one + one / 2, "{one} {ten}");
+}
