@@ -63,6 +63,31 @@ async fn names_choose_from_a_file() {
         "{}",
         said.err
     );
+    // A SPEC in a name's place may hold a secret.
+    let said = send_test(&["-c", &config, "slack:webhook=https://hooks.example/CANARY"]).await;
+    assert!(
+        said.code == Some(2) && said.err.contains("named `slack…`") && !said.err.contains("CANARY"),
+        "{}",
+        said.err
+    );
+
+    // The file of the environment serves too, and what can only be a SPEC is one all the same.
+    let with_environment = |given: &'static str| {
+        let mut command = runbell(&["send-test", given]);
+        command.env("RUNBELL_CONFIG", &config);
+        tokio::task::spawn_blocking(move || say(&mut command))
+    };
+    let said = with_environment("team").await.expect("no panic");
+    assert_eq!((said.code, said.json().len()), (Some(0), 1), "{}{}", said.out, said.err);
+    assert_eq!(smtp.take_mails().len(), 2);
+    let said = with_environment("console").await.expect("no panic");
+    assert_eq!((said.code, said.json()[0]["notification"].as_str()), (Some(0), Some("console-1")), "{}", said.err);
+    let said = with_environment("slak:webhook=https://hooks.example/CANARY").await.expect("no panic");
+    assert!(
+        said.code == Some(2) && said.err.contains("`slak` is not linked") && !said.err.contains("CANARY"),
+        "{}",
+        said.err
+    );
 }
 
 #[tokio::test]

@@ -118,10 +118,10 @@ runbell send-test 'slack:webhook=${SLACK_WEBHOOK}'\n  \
 runbell send-test -c notifications.yaml drift"
 )]
 pub(crate) struct SendTestArgs {
-    /// The notifications to choose from: YAML, TOML or JSON. Without it RUNBELL_CONFIG counts when no SPEC is given.
+    /// The notifications to choose from: YAML, TOML or JSON. Without it RUNBELL_CONFIG counts, unless a SPEC is given.
     #[arg(short, long = "config", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// With a file: the names of notifications in it [default: all]. Without: one SPEC.
+    /// With a file: the names of notifications in it [default: all]. Else one SPEC.
     #[arg(value_name = "SPEC|NAME")]
     pub(crate) given: Vec<String>,
     #[command(flatten)]

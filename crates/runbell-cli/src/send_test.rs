@@ -15,7 +15,12 @@ pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
         let near = runbell::nearest(unknown, known.iter().map(String::as_str));
         let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let known = known.iter().map(|name| text::one_line(name, 80)).collect::<Vec<_>>().join(", ");
-        bail!("send-test: no notification is named `{}` (there are: {known}){hint}", text::one_line(unknown, 80));
+        // It may be a SPEC with a secret in it.
+        let shown = match unknown.split_once([':', '=']) {
+            Some((begin, _)) => format!("{}…", text::one_line(begin, 80)),
+            None => text::one_line(unknown, 80),
+        };
+        bail!("send-test: no notification is named `{shown}` (there are: {known}){hint}");
     }
     let notifier = crate::notifier()?.notifications(notifications).build()?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -52,7 +57,16 @@ fn chosen(args: &SendTestArgs) -> anyhow::Result<(Vec<Notification>, Vec<String>
             Some(file) => Ok((config::notifications(Some(&file), &[], &registry)?, Vec::new())),
             None => bail!("send-test: give a SPEC such as slack:webhook=…, or a file with -c"),
         },
-        (None, [spec]) => Ok((config::notifications(None, std::slice::from_ref(spec), &registry)?, Vec::new())),
-        (None, _) => bail!("send-test: one SPEC at a time; names of notifications go with -c FILE"),
+        (None, names) => {
+            // With a file in the environment, what cannot be a SPEC is a name in it.
+            let is_spec = |given: &str| given.contains(':') || registry.get(given).is_ok();
+            match (from_environment(), names) {
+                (Some(file), names) if !names.iter().any(|name| is_spec(name)) => {
+                    Ok((config::notifications(Some(&file), &[], &registry)?, names.to_vec()))
+                }
+                (_, [spec]) => Ok((config::notifications(None, std::slice::from_ref(spec), &registry)?, Vec::new())),
+                _ => bail!("send-test: one SPEC at a time; names of notifications go with -c FILE"),
+            }
+        }
     }
 }

@@ -47,7 +47,9 @@ pub(crate) struct Living {
 
 /// The comments of this process, by where they are and what they are for: one list for all notifiers, or two of them could
 /// make one comment each.
-static SLOTS: LazyLock<Mutex<HashMap<(String, String), Arc<Slot>>>> = LazyLock::new(Mutex::default);
+static SLOTS: LazyLock<Mutex<Slots>> = LazyLock::new(Mutex::default);
+
+type Slots = HashMap<(String, String), Arc<Slot>>;
 
 /// One comment.
 #[derive(Debug, Default)]
@@ -176,8 +178,9 @@ impl Living {
             self.forge.classify(&answer)?;
             let comments: Vec<Comment> = read_json(&answer)?;
             // A server that does not turn pages gives the same one again and again.
-            let is_news = comments.iter().fold(false, |news, comment| seen.insert(comment.id) || news);
-            let is_last = !is_news || !has_next(&answer, comments.len());
+            let known = seen.len();
+            seen.extend(comments.iter().map(|comment| comment.id));
+            let is_last = seen.len() == known || !has_next(&answer, comments.len());
             for comment in comments.iter().filter(|comment| comment.marker().is_some_and(|it| it.run == wanted.run)) {
                 match self.update(comment, wanted, false, cx).await? {
                     Edit::Shown(receipt) => return Ok(Look::Shown(comment.id, receipt)),

@@ -246,7 +246,8 @@ impl<'m> Page<'m> {
         }
         let page = context! {
             symbol => symbol(state),
-            colour => colour(state),
+            // The Markdown flavour would escape its `#`.
+            colour => Value::from_safe_string(colour(state).to_owned()),
             headline => &*shown,
             text => &*text,
             many => self.many,
