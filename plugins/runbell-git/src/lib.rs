@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod exchange;
 mod forge;
 mod living;
 mod marker;
 mod params;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,6 +20,7 @@ use runbell_render::html::{self, Flavour};
 
 pub use params::{GitParams, Number};
 
+use exchange::Exchange;
 use forge::{Comments, Forge, base};
 use living::Living;
 use marker::Marker;
@@ -51,10 +54,11 @@ impl SenderKind for Git {
         let thread =
             params.thread().ok_or_else(|| invalid("params.issue: is required, or `merge_request`".to_owned()))?;
         let comments = Comments::new(forge, &base, &params.repo, thread);
+        let exchange = Arc::new(Exchange(Client::new(cx, &HttpOptions::default())?));
         let living = match params.update.unwrap_or(false) {
             false => None,
             true => Some(Living {
-                client: Client::new(cx, &HttpOptions::default())?,
+                exchange: Arc::clone(&exchange),
                 forge,
                 comments: comments.clone(),
                 token: params.token.clone(),
@@ -66,7 +70,7 @@ impl SenderKind for Git {
             token: params.token,
             update_key: params.update_key.filter(|key| !key.is_empty() && living.is_some()),
         };
-        Ok(GitSender { http: Http::new(comment, cx, HttpOptions::default())?, living })
+        Ok(GitSender { http: Http::new(comment, cx, HttpOptions::default())?, exchange, living })
     }
 }
 
@@ -74,6 +78,7 @@ impl SenderKind for Git {
 #[derive(Debug)]
 pub struct GitSender {
     http: Http<Comment>,
+    exchange: Arc<Exchange>,
     living: Option<Living>,
 }
 
@@ -84,9 +89,12 @@ impl Sender for GitSender {
     }
 
     async fn send(&self, payload: &Payload, cx: &SendContext<'_>) -> Result<Receipt> {
-        match (&self.living, payload) {
-            (Some(living), Payload::Http(create)) => living.show(create, cx).await,
-            _ => self.http.send(payload, cx).await,
+        let Payload::Http(create) = payload else {
+            return Err(Error::new(ErrorKind::Internal, "git can only send HTTP requests"));
+        };
+        match &self.living {
+            Some(living) => living.show(create, cx).await,
+            None => self.http.kind().classify(&self.exchange.send(create, cx).await?),
         }
     }
 

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use runbell_core::value::write_json_string;
 use runbell_core::{Bytes, Error, ErrorKind, HttpRequest, Receipt, Result, Secret, SendContext, Timestamp};
-use runbell_http::{Answer, Client};
+use runbell_http::Answer;
 use serde::Deserialize;
 
+use crate::exchange::Exchange;
 use crate::forge::{Comments, Forge, NO_API};
 use crate::marker::Marker;
 
@@ -39,7 +40,7 @@ const REMEMBERED: usize = 1_000;
 /// Keeps one comment up to date.
 #[derive(Debug)]
 pub(crate) struct Living {
-    pub(crate) client: Client,
+    pub(crate) exchange: Arc<Exchange>,
     pub(crate) forge: Forge,
     pub(crate) comments: Comments,
     pub(crate) token: Secret<String>,
@@ -212,7 +213,7 @@ impl Living {
             _ => wanted.create.body.clone(),
         };
         let request = self.request(self.forge.edits_by(), self.comments.one(comment.id), body);
-        let answer = self.client.send(&request, cx).await?;
+        let answer = self.exchange.send(&request, cx).await?;
         match (answer.status(), self.forge.classify(&answer)) {
             // Deleted in between.
             (404 | 410, _) => Ok(Edit::Vanished),
@@ -223,7 +224,7 @@ impl Living {
     }
 
     async fn create(&self, wanted: &Wanted, id: &mut Option<u64>, cx: &SendContext<'_>) -> Result<Receipt> {
-        let answer = self.client.send(&wanted.create, cx).await?;
+        let answer = self.exchange.send(&wanted.create, cx).await?;
         let receipt = self.forge.classify(&answer)?;
         // Without the number it is found by its marker the next time.
         *id = serde_json::from_slice::<Comment>(answer.body()).ok().map(|comment| comment.id);
@@ -245,7 +246,7 @@ impl Living {
         // Looking is no sending: a time-out of it leaves nothing in doubt.
         let looked = AtomicBool::new(false);
         let looking = SendContext::new(cx.key, cx.attempt, cx.deadline, cx.now, &looked);
-        let answer = self.client.fetch(&self.request("GET", url, Bytes::new()), PAGE, &looking).await;
+        let answer = self.exchange.fetch(&self.request("GET", url, Bytes::new()), PAGE, &looking).await;
         answer.map_err(|error| {
             let unambiguous = Error::new(error.kind(), error.message().to_owned());
             match error.retry_advice() {

@@ -382,3 +382,18 @@ async fn a_server_that_turns_no_pages_is_read_once_more_at_most() {
     let methods: Vec<String> = forge.peer.requests().into_iter().map(|request| request.method).collect();
     assert_eq!(methods, ["GET", "GET", "POST"]);
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_know_the_media_type_is_asked_for_plain_json() {
+    for update in [false, true] {
+        let forge = Forge::start().await;
+        let shared = Arc::clone(&forge.thread);
+        forge.peer.answer_with(move |request| match request.header("accept") {
+            Some("application/json") => shared.lock().expect("not poisoned").answer(request),
+            _ => Answer::status(406),
+        });
+        let sender = forge.sender(&TestContext::here().build(), json!({ "update": update }));
+        send(&sender, &news(RunState::Completed, 0, "it is done")).await.expect("made");
+        assert_eq!(forge.comments().len(), 1);
+    }
+}

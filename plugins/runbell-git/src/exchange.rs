@@ -1,0 +1,44 @@
+//! Requests to a forge, each with its answer.
+
+use runbell_core::{HeaderValue, HttpRequest, Result, SendContext};
+use runbell_http::{Answer, Client};
+
+/// What goes out to forges.
+#[derive(Debug)]
+pub(crate) struct Exchange(pub(crate) Client);
+
+impl Exchange {
+    /// Sends a request that changes something.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub(crate) async fn send(&self, request: &HttpRequest, cx: &SendContext<'_>) -> Result<Answer> {
+        let answer = self.0.send(request, cx).await?;
+        match plainer(&answer, request) {
+            Some(request) => self.0.send(&request, cx).await,
+            None => Ok(answer),
+        }
+    }
+
+    /// Asks for something, at most `limit` bytes of it.
+    ///
+    /// # Errors
+    /// As [`Client::fetch`].
+    pub(crate) async fn fetch(&self, request: &HttpRequest, limit: usize, cx: &SendContext<'_>) -> Result<Answer> {
+        let answer = self.0.fetch(request, limit, cx).await?;
+        match plainer(&answer, request) {
+            Some(request) => self.0.fetch(&request, limit, cx).await,
+            None => Ok(answer),
+        }
+    }
+}
+
+/// The request again, for a server that speaks GitHub's API but does not know its media type, such as a mock made from the
+/// API's description: 406 means that nothing was done (RFC 9110 section 15.5.7).
+fn plainer(answer: &Answer, request: &HttpRequest) -> Option<HttpRequest> {
+    (answer.status() == 406).then(|| {
+        let mut request = request.clone();
+        request.set_header("Accept", HeaderValue::Plain("application/json".to_owned()));
+        request
+    })
+}
