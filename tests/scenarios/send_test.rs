@@ -82,6 +82,16 @@ async fn names_choose_from_a_file() {
     assert_eq!(smtp.take_mails().len(), 2);
     let said = with_environment("console").await.expect("no panic");
     assert_eq!((said.code, said.json()[0]["notification"].as_str()), (Some(0), Some("console-1")), "{}", said.err);
+    let named = folder.file("kind.yaml", "- { kind: console, name: mail }");
+    let empty = folder.file("empty.yaml", "[]");
+    for (file, given, code, shown) in
+        [(&named, "mail", 0, r#""notification":"mail""#), (&empty, "x", 2, "no notification")]
+    {
+        let mut command = runbell(&["send-test", given]);
+        command.env("RUNBELL_CONFIG", file);
+        let said = tokio::task::spawn_blocking(move || say(&mut command)).await.expect("no panic");
+        assert!(said.code == Some(code) && (said.out + &said.err).contains(shown), "{given}");
+    }
     let said = with_environment("slak:webhook=https://hooks.example/CANARY").await.expect("no panic");
     assert!(
         said.code == Some(2) && said.err.contains("`slak` is not linked") && !said.err.contains("CANARY"),

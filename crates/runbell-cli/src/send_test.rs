@@ -10,6 +10,9 @@ use crate::{DONE, NOT_DELIVERED, config, output, push};
 
 pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
     let (notifications, names) = chosen(&args)?;
+    if notifications.is_empty() {
+        bail!("send-test: the file holds no notification");
+    }
     let known: Vec<String> = notifications.iter().map(|notification| notification.name.clone()).collect();
     if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
         let near = runbell::nearest(unknown, known.iter().map(String::as_str));
@@ -48,23 +51,23 @@ fn chosen(args: &SendTestArgs) -> anyhow::Result<(Vec<Notification>, Vec<String>
     match (&args.config, args.given.as_slice()) {
         (Some(file), names) => {
             let all = config::notifications(Some(file), &[], &registry)?;
-            if all.is_empty() {
-                bail!("send-test: the file holds no notification");
-            }
             Ok((all, names.to_vec()))
         }
         (None, []) => match from_environment() {
             Some(file) => Ok((config::notifications(Some(&file), &[], &registry)?, Vec::new())),
             None => bail!("send-test: give a SPEC such as slack:webhook=…, or a file with -c"),
         },
-        (None, names) => {
-            // With a file in the environment, what cannot be a SPEC is a name in it.
-            let is_spec = |given: &str| given.contains(':') || registry.get(given).is_ok();
-            match (from_environment(), names) {
-                (Some(file), names) if !names.iter().any(|name| is_spec(name)) => {
-                    Ok((config::notifications(Some(&file), &[], &registry)?, names.to_vec()))
+        (None, given) => {
+            if let Some(file) = from_environment().filter(|_| given.iter().all(|given| !given.contains(':'))) {
+                // With a file in the environment it is a name, unless it can only be a kind.
+                let all = config::notifications(Some(&file), &[], &registry);
+                let is_name = |given: &String| all.as_ref().is_ok_and(|all| all.iter().any(|it| it.name == *given));
+                if given.iter().any(is_name) || !given.iter().any(|given| registry.get(given).is_ok()) {
+                    return Ok((all?, given.to_vec()));
                 }
-                (_, [spec]) => Ok((config::notifications(None, std::slice::from_ref(spec), &registry)?, Vec::new())),
+            }
+            match given {
+                [spec] => Ok((config::notifications(None, std::slice::from_ref(spec), &registry)?, Vec::new())),
                 _ => bail!("send-test: one SPEC at a time; names of notifications go with -c FILE"),
             }
         }

@@ -50,7 +50,8 @@ pub(crate) struct Living {
 /// make one comment each.
 static SLOTS: LazyLock<Mutex<Slots>> = LazyLock::new(Mutex::default);
 
-type Slots = HashMap<(String, String), Arc<Slot>>;
+/// By URL, by the marker's run, and by token: what one token may not write is never written with another.
+type Slots = HashMap<(String, String, Secret<String>), Arc<Slot>>;
 
 /// One comment.
 #[derive(Debug, Default)]
@@ -106,20 +107,20 @@ enum Look {
     Vanished,
 }
 
-fn slot(all: &str, run: &str) -> Arc<Slot> {
+fn slot(all: &str, run: &str, token: &Secret<String>) -> Arc<Slot> {
     let mut slots = SLOTS.lock().unwrap_or_else(PoisonError::into_inner);
     if slots.len() >= REMEMBERED {
         slots.retain(|_, slot| Arc::strong_count(slot) > 1);
     }
-    Arc::clone(slots.entry((all.to_owned(), run.to_owned())).or_default())
+    Arc::clone(slots.entry((all.to_owned(), run.to_owned(), token.clone())).or_default())
 }
 
 impl Slot {
     /// Says what somebody wants to show, and returns its number.
-    fn say(&self, wanted: Wanted) -> u64 {
+    fn say(&self, wanted: Wanted, now: Timestamp) -> u64 {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         // Of two states at the same moment the later one said is the newer.
-        if newest.as_ref().is_none_or(|known| known.at <= wanted.at) {
+        if newest.as_ref().is_none_or(|known| !is_newer(known.at, wanted.at, now)) {
             *newest = Some(wanted);
         }
         self.said.fetch_add(1, Ordering::SeqCst)
@@ -136,8 +137,8 @@ impl Living {
     /// Shows what `create` would post as a new comment.
     pub(crate) async fn show(&self, create: &HttpRequest, cx: &SendContext<'_>) -> Result<Receipt> {
         let wanted = wanted(create)?;
-        let slot = slot(&self.comments.all, &wanted.run);
-        let number = slot.say(wanted);
+        let slot = slot(&self.comments.all, &wanted.run, &self.token);
+        let number = slot.say(wanted, cx.now);
         let mut turn = slot.turn.lock().await;
         if turn.shown > number {
             return Ok(Receipt { answer: "shown with newer news".into() });
@@ -158,8 +159,9 @@ impl Living {
             *id = Some(known);
             return Ok(receipt);
         }
+        let mut gone = HashSet::new();
         for _ in 0..ROUNDS {
-            match self.look(wanted, cx).await? {
+            match self.look(wanted, &mut gone, cx).await? {
                 Look::Shown(found, receipt) => {
                     *id = Some(found);
                     return Ok(receipt);
@@ -172,7 +174,8 @@ impl Living {
     }
 
     /// Looks for the comment page by page, the oldest first, and brings up to date the first that is ours.
-    async fn look(&self, wanted: &Wanted, cx: &SendContext<'_>) -> Result<Look> {
+    /// `gone` are those that could not be found for editing.
+    async fn look(&self, wanted: &Wanted, gone: &mut HashSet<u64>, cx: &SendContext<'_>) -> Result<Look> {
         let (mut seen, mut vanished) = (HashSet::new(), false);
         for page in 1..=PAGES {
             let answer = self.get(self.comments.page(page), cx).await?;
@@ -185,7 +188,8 @@ impl Living {
             for comment in comments.iter().filter(|comment| comment.marker().is_some_and(|it| it.run == wanted.run)) {
                 match self.update(comment, wanted, false, cx).await? {
                     Edit::Shown(receipt) => return Ok(Look::Shown(comment.id, receipt)),
-                    Edit::Vanished => vanished = true,
+                    // One that is listed once more was not deleted; the token may not know it, that is all.
+                    Edit::Vanished => vanished |= gone.insert(comment.id),
                     Edit::Foreign => {}
                 }
             }
@@ -202,16 +206,18 @@ impl Living {
     /// Brings one comment up to date. That somebody copied the marker into theirs shows when it cannot be edited, so one
     /// that is not known to be ours is edited even if it says what is wanted, or something newer.
     async fn update(&self, comment: &Comment, wanted: &Wanted, is_ours: bool, cx: &SendContext<'_>) -> Result<Edit> {
-        let marker = comment.marker();
-        let is_newer =
-            marker.is_some_and(|it| it.at > wanted.at && it.at <= cx.now.saturating_add(AHEAD).unwrap_or(it.at));
-        if is_ours && (is_newer || comment.says(&wanted.text)) {
+        let is_newer = |comment: &Comment| comment.marker().is_some_and(|it| is_newer(it.at, wanted.at, cx.now));
+        if is_ours && (is_newer(comment) || comment.says(&wanted.text)) {
             return Ok(Edit::Shown(Receipt { answer: "it is shown already".into() }));
         }
-        let body = match &comment.body {
-            Some(theirs) if is_newer => body_of(theirs),
-            _ => wanted.create.body.clone(),
-        };
+        let mut body = wanted.create.body.clone();
+        if is_newer(comment) {
+            // What is put back must be what it says now, not what it said when it was listed.
+            let Some(comment) = self.read(comment.id, cx).await? else { return Ok(Edit::Vanished) };
+            if let (true, Some(theirs)) = (is_newer(&comment), &comment.body) {
+                body = body_of(theirs);
+            }
+        }
         let request = self.request(self.forge.edits_by(), self.comments.one(comment.id), body);
         let answer = self.exchange.send(&request, cx).await?;
         match (answer.status(), self.forge.classify(&answer)) {
@@ -275,15 +281,18 @@ impl Comment {
     }
 }
 
-/// Whether there is a page behind this one: by its headers (RFC 8288 `Link`; GitLab's `x-next-page`), else by its size.
+/// Whether a state at one time is newer than one at another, as far as the first can be believed.
+fn is_newer(it: Timestamp, other: Timestamp, now: Timestamp) -> bool {
+    it > other && now.saturating_add(AHEAD).is_ok_and(|latest| it <= latest)
+}
+
+/// Whether there may be a page behind this one: by its size, or by its headers (RFC 8288 `Link`; GitLab's `x-next-page`),
+/// for a server may give smaller pages than it was asked for.
 fn has_next(answer: &Answer, size: usize) -> bool {
-    if let Some(links) = answer.header("link") {
-        return links.contains("rel=\"next\"");
-    }
-    match answer.header("x-next-page") {
-        Some(next) => !next.trim().is_empty(),
-        None => size >= 100,
-    }
+    let linked = |links: &str| links.contains("rel=\"next\"") || links.contains("rel=next");
+    size >= 100
+        || answer.header("link").is_some_and(linked)
+        || answer.header("x-next-page").is_some_and(|next| !next.trim().is_empty())
 }
 
 /// The body of a request that gives a comment this text.

@@ -26,6 +26,10 @@ struct Thread {
     page_size: Option<usize>,
     /// The server gives the first page whatever it is asked for, and says that there are more.
     turns_no_pages: bool,
+    /// Whose token is refused.
+    refused: Option<&'static str>,
+    /// Comments that are listed but cannot be found by their number.
+    listed_only: Vec<u64>,
     /// The next comment is made, and the connection lost before the answer.
     lose_next_answer: bool,
 }
@@ -41,6 +45,9 @@ impl Thread {
         self.requests += 1;
         if self.delete_after == Some(self.requests) {
             self.comments.retain(|id, _| self.foreign.contains(id));
+        }
+        if self.refused.is_some_and(|token| request.header("authorization") == Some(token)) {
+            return Answer::status(401);
         }
         let shown = |id: u64, body: &str| json!({ "id": id, "body": body, "user": { "login": "bot" } });
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
@@ -68,6 +75,7 @@ impl Thread {
                 }
                 Answer::status(201).body(shown(id, &body).to_string())
             }
+            (_, false, Some((id, _))) if self.listed_only.contains(&id) => Answer::status(404),
             (_, false, None) => Answer::status(404).body(r#"{"message": "Not Found"}"#),
             ("GET", false, Some((id, body))) => Answer::ok().body(shown(id, &body).to_string()),
             ("PATCH" | "PUT", false, Some((id, _))) if self.foreign.contains(&id) => {
@@ -396,4 +404,51 @@ async fn a_server_that_does_not_know_the_media_type_is_asked_for_plain_json() {
         send(&sender, &news(RunState::Completed, 0, "it is done")).await.expect("made");
         assert_eq!(forge.comments().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn what_one_token_may_not_write_is_not_written_with_another() {
+    for order in [[0, 1, 0], [1, 0, 0]] {
+        let forge = Forge::start().await;
+        forge.with(|thread| thread.refused = Some("token t-bad-0123456789"));
+        let cx = TestContext::here().build();
+        let good = forge.sender(&cx, json!({}));
+        let bad = forge.sender(&cx, json!({ "token": "t-bad-0123456789" }));
+        for (index, who) in order.into_iter().enumerate() {
+            let seconds = if who == 1 { 600 } else { i64::try_from(index).expect("small") };
+            let (sender, text) = if who == 1 { (&bad, "not mine to say") } else { (&good, "mine") };
+            assert_eq!(send(sender, &news(RunState::Completed, seconds, text)).await.is_ok(), who == 0, "{order:?}");
+        }
+        let comments = forge.comments();
+        assert!(
+            comments.len() == 1 && comments[0].contains("mine") && !comments[0].contains("not mine"),
+            "{comments:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_clock_is_years_ahead_keeps_no_news_out() {
+    let forge = Forge::start().await;
+    let sender = forge.sender(&TestContext::here().build(), json!({}));
+    let mut ahead = news(RunState::Running, 0, "from the future");
+    ahead.at = "2099-01-01T00:00:00Z".parse().expect("a time");
+    let payload = sender.render(&ahead).expect("rendered").payload;
+    let written = AtomicBool::new(false);
+    let cx = SendContext::new(ahead.key, 1, Instant::now() + Duration::from_secs(20), SAMPLE_TIME, &written);
+    sender.send(&payload, &cx).await.expect("made");
+    send(&sender, &news(RunState::Completed, 60, "it is done")).await.expect("edited");
+    let comments = forge.comments();
+    assert!(comments.len() == 1 && comments[0].contains("it is done"), "{comments:?}");
+}
+
+#[tokio::test]
+async fn one_that_is_listed_but_not_there_to_edit_is_not_waited_for() {
+    let forge = Forge::start().await;
+    let first = forge.sender(&TestContext::here().build(), json!({}));
+    send(&first, &news(RunState::Running, 0, "it runs")).await.expect("made");
+    forge.with(|thread| thread.listed_only = vec![1]);
+    send(&first, &news(RunState::Completed, 60, "it is done")).await.expect("made");
+    let comments = forge.comments();
+    assert!(comments.len() == 2 && comments[1].contains("it is done"), "{comments:?}");
 }

@@ -14,8 +14,8 @@ use crate::params::address;
 const HTML: usize = 400_000;
 const TEXT: usize = 200_000;
 
-/// The least one of several tables in one mail is given of [`HTML`].
-const LEAST_TABLE: usize = 4_000;
+/// How many placeholders are filled in; they share the limits.
+const TABLES: usize = 20;
 
 /// How long a line of a header should be at most, in bytes (RFC 5322 section 2.1.1); 998 is the most it may be.
 const LINE: usize = 76;
@@ -34,10 +34,9 @@ pub(crate) fn compose(
     body_override: Option<&str>,
     notes: &mut Vec<String>,
 ) -> Result<MailMessage> {
-    let pieces = body_override.map(pieces).unwrap_or_default();
-    // Several tables share the limit.
+    let pieces = body_override.map(|template| pieces(template, notes)).unwrap_or_default();
     let tables = pieces.len().saturating_sub(1).max(1);
-    let rendered = html::render(message, Flavour::Html, (HTML / tables).max(LEAST_TABLE))?;
+    let rendered = html::render(message, Flavour::Html, HTML / tables)?;
     notes.extend(rendered.notes);
     let text = plain::render(message, TEXT / tables);
     let (html, text) = match body_override {
@@ -57,14 +56,23 @@ pub(crate) fn compose(
 }
 
 /// What is around the placeholders. What is put in their place is data, and never looked at for more of them.
-fn pieces(template: &str) -> Vec<&str> {
-    let mut pieces = Vec::new();
-    let mut rest = template;
-    while let Some((at, name)) = PLACEHOLDERS.iter().filter_map(|name| Some((rest.find(name)?, name))).min() {
-        pieces.push(&rest[..at]);
-        rest = &rest[at + name.len()..];
+fn pieces<'t>(template: &'t str, notes: &mut Vec<String>) -> Vec<&'t str> {
+    let (mut pieces, mut begin, mut from) = (Vec::new(), 0, 0);
+    while let Some(found) = template[from..].find("{{") {
+        let at = from + found;
+        let Some(name) = PLACEHOLDERS.into_iter().find(|name| template[at..].starts_with(name)) else {
+            // `{{{runs}}` has a placeholder from its second brace on.
+            from = at + 1;
+            continue;
+        };
+        if pieces.len() == TABLES {
+            notes.push(format!("only the first {TABLES} placeholders of `message_body_override` were filled in"));
+            break;
+        }
+        pieces.push(&template[begin..at]);
+        (begin, from) = (at + name.len(), at + name.len());
     }
-    pieces.push(rest);
+    pieces.push(&template[begin..]);
     pieces
 }
 

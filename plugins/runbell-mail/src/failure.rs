@@ -102,7 +102,7 @@ pub(crate) fn rebuild(error: &SmtpError, stage: Stage) -> Error {
     }
     let causes = || Causes(Some(error));
     if let Some(failure) = causes().find_map(|cause| cause.downcast_ref::<TlsError>()) {
-        return Error::new(ErrorKind::Unreachable, tls(failure)).with("at", stage.as_str()).retry();
+        return Error::new(ErrorKind::Unreachable, tls(failure, stage)).with("at", stage.as_str()).retry();
     }
     let io = causes().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind).next();
     let (kind, message) = match (stage, io) {
@@ -141,9 +141,13 @@ pub(crate) fn refused(refusal: &Refusal, stage: Stage) -> Error {
 }
 
 /// Why a handshake failed. It may pass (certificates get renewed), so it is tried again.
-fn tls(failure: &TlsError) -> String {
+fn tls(failure: &TlsError, stage: Stage) -> String {
     let certificate = match failure {
         TlsError::InvalidCertificate(fault) => fault,
+        TlsError::InvalidMessage(_) if stage == Stage::StartTls => {
+            return "what follows the mail server's consent to STARTTLS is no TLS; something in between may change it"
+                .to_owned();
+        }
         TlsError::InvalidMessage(_) => {
             return "the mail server does not encrypt from the first byte on this port; does it want `start_tls`?"
                 .to_owned();
@@ -168,7 +172,9 @@ fn tls(failure: &TlsError) -> String {
             "the mail server's certificate comes from an authority that is not trusted; name its file in {CA_FILE}, or \
              set `validate_certs` to false"
         ),
-        _ => "the mail server's certificate is not valid".to_owned(),
+        _ => "the mail server's certificate is not one for a server, such as an authority's own; set `validate_certs` to \
+              false to accept it"
+            .to_owned(),
     }
 }
 

@@ -32,6 +32,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the greeting and the answer to it may take. Servers that fight spam let strangers wait for some seconds.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long a kept connection may take to show that it still works; then a new one is made.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// What a connection depends on. Mails with the same share connections.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Login {
@@ -88,7 +91,9 @@ impl Server {
     pub(crate) async fn connection(&self) -> Result<AsyncSmtpConnection> {
         while let Some((mut kept, since)) = self.take() {
             // It answers, and whatever was begun on it is forgotten.
-            if since.elapsed() < IDLE && kept.command(Rset).await.is_ok() {
+            if since.elapsed() < IDLE
+                && let Ok(Ok(_)) = timeout(PROBE_TIMEOUT, kept.command(Rset)).await
+            {
                 return Ok(kept);
             }
         }

@@ -180,3 +180,13 @@ async fn what_was_appended_before_encryption_is_not_believed() {
     assert!(error.to_string().contains("STARTTLS") && !error.is_ambiguous(), "{error}");
     assert!(peer.mails().is_empty() && !peer.steps().contains(&Step::Sender), "{:?}", peer.steps());
 }
+
+#[tokio::test]
+async fn a_kept_connection_that_says_nothing_is_given_up_for_a_new_one() {
+    let peer = FakeSmtp::start().await;
+    let cx = TestContext::here().build();
+    send(&cx, &peer, json!({})).await.expect("sent");
+    peer.fault(Step::Reset, Fault::Hang, 1);
+    send(&cx, &peer, json!({})).await.expect("sent over another");
+    assert_eq!((peer.mails().len(), peer.connections()), (2, 2));
+}
