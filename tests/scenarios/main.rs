@@ -4,6 +4,7 @@
 mod bad_input;
 mod canary;
 mod command;
+mod killed;
 mod mlrun;
 mod notebook;
 mod notifications;

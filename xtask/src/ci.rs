@@ -7,7 +7,7 @@ use crate::{cargo, cargo_command, run, tidy};
 /// The facade's features, each of which must build alone.
 const FEATURES: [&str; 7] = ["console", "git", "mail", "notebook", "slack", "webhook", "all-kinds"];
 
-/// What no member of the workspace turns on by itself, but is to be tested.
+/// Named, or the tests that require it could be left out without a word.
 const ALL: [&str; 2] = ["--features", "runbell-runtime/durable"];
 
 pub(crate) fn ci() -> Result<()> {

@@ -39,7 +39,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("runbell-cli", &["runbell"]),
     ("runbell-testkit", &["runbell-core", "runbell-store"]),
     (PLUGIN, &["runbell-core", "runbell-http", "runbell-render"]),
-    ("runbell-tests", &["runbell", "runbell-cli", "runbell-testkit"]),
+    (
+        "runbell-tests",
+        &[
+            "runbell",
+            "runbell-cli",
+            "runbell-core",
+            "runbell-runtime",
+            "runbell-store",
+            "runbell-testkit",
+            "runbell-webhook",
+        ],
+    ),
     ("xtask", &[]),
 ];
 
