@@ -41,15 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (PLUGIN, &["runbell-core", "runbell-http", "runbell-render"]),
     (
         "runbell-tests",
-        &[
-            "runbell",
-            "runbell-cli",
-            "runbell-core",
-            "runbell-runtime",
-            "runbell-store",
-            "runbell-testkit",
-            "runbell-webhook",
-        ],
+        &["runbell", "runbell-cli", "runbell-core", "runbell-runtime", "runbell-store", "runbell-testkit"],
     ),
     ("xtask", &[]),
 ];

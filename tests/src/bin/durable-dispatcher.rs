@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use runbell_core::{BuildContext, Clock as _, Registry, RetryPolicy, SystemClock, Value};
+use runbell_core::{BuildContext, Clock as _, RetryPolicy, SystemClock, Value};
 use runbell_runtime::{Dispatcher, DispatcherOptions, Event};
 use runbell_store::SqliteStore;
 use runbell_store::seal::KeyRing;
@@ -18,7 +18,7 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let _inside = runtime.enter();
     let store = Arc::new(SqliteStore::open(&file, SystemClock.now())?);
-    let registry = Registry::default().with(&runbell_webhook::REGISTRATION)?;
+    let registry = runbell::registry()?;
     let keys = KeyRing::new([("only".to_owned(), [9; 32])])?;
     let retry = RetryPolicy { waits: vec![Duration::from_millis(50); 9], ..RetryPolicy::server() };
     let options = DispatcherOptions { retry, ..DispatcherOptions::default() };
