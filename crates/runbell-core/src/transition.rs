@@ -44,3 +44,27 @@ impl Transition {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value;
+
+    #[test]
+    fn the_time_is_that_of_the_state() {
+        let now: Timestamp = "2026-02-03T10:00:00Z".parse().expect("a time");
+        let status = r#""start_time": "2026-02-03T01:00:00Z", "last_update": "2026-02-03T02:00:00Z""#;
+        for (more, expected) in [
+            (r#""state": "running""#, "2026-02-03T01:00:00Z"),
+            // The start of a retry; `start_time` is that of the first try.
+            (r#""state": "running", "retry_count": 1"#, "2026-02-03T02:00:00Z"),
+            (r#""state": "completed""#, "2026-02-03T02:00:00Z"),
+            (r#""state": "error", "end_time": "2026-02-03T03:00:00Z""#, "2026-02-03T03:00:00Z"),
+            (r#""state": "error", "end_time": "soon""#, "2026-02-03T02:00:00Z"),
+        ] {
+            let run = format!(r#"{{"metadata": {{"uid": "u", "project": "p"}}, "status": {{{status}, {more}}}}}"#);
+            let run = RunSnapshot::new(value::read(&run).expect("JSON")).expect("a run");
+            assert_eq!(Transition::current(run, now).at.to_string(), expected, "{more}");
+        }
+    }
+}
