@@ -143,18 +143,23 @@ impl Workshop {
     }
 }
 
-/// The notification with every secret masked. Fields are those of MLRun's object.
-fn shown(notification: &Notification, kind: &Kind) -> Value {
+/// What MLRun's object has of a notification, without the params.
+pub(crate) fn fields(notification: &Notification) -> Map {
     let when = notification.when.iter().map(|state| Value::from(state.as_str())).collect::<Vec<_>>();
-    let secret_params: Map = notification.secret_params.keys().map(|key| (key.clone(), Value::from(MASK))).collect();
-    let mut shown = Map::from_iter([
+    Map::from_iter([
         ("kind".to_owned(), Value::from(notification.kind.as_str())),
         ("name".to_owned(), Value::from(notification.name.as_str())),
         ("message".to_owned(), Value::from(notification.message.as_str())),
         ("severity".to_owned(), Value::from(notification.severity.as_str())),
         ("when".to_owned(), Value::from(when)),
         ("condition".to_owned(), Value::from(notification.condition.as_str())),
-    ]);
+    ])
+}
+
+/// The notification with every secret masked.
+fn shown(notification: &Notification, kind: &Kind) -> Value {
+    let secret_params: Map = notification.secret_params.keys().map(|key| (key.clone(), Value::from(MASK))).collect();
+    let mut shown = fields(notification);
     if !notification.params.is_empty() {
         shown.insert("params".to_owned(), kind.masked(&notification.params, MASK).into());
     }

@@ -1,6 +1,7 @@
 //! Requests to a forge, each with its answer.
 
-use runbell_core::{HeaderValue, HttpRequest, Result, SendContext};
+use runbell_core::value::write_json_string;
+use runbell_core::{Bytes, HeaderValue, HttpRequest, Result, SendContext};
 use runbell_http::{Answer, Client};
 
 /// What goes out to forges.
@@ -41,4 +42,13 @@ fn plainer(answer: &Answer, request: &HttpRequest) -> Option<HttpRequest> {
         request.set_header("Accept", HeaderValue::Plain("application/json".to_owned()));
         request
     })
+}
+
+/// The body of a request that gives a comment this text.
+pub(crate) fn body_of(text: &str) -> Bytes {
+    let mut body = String::with_capacity(text.len() + 256);
+    body.push_str(r#"{"body":"#);
+    write_json_string(text, &mut body);
+    body.push('}');
+    body.into()
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runbell_core::value::write_json_string;
 use runbell_core::{
     BuildContext, Error, ErrorKind, Findings, HttpRequest, Limits, Map, Message, Pace, Payload, Receipt, Rendered,
     Result, Secret, SendContext, Sender, SenderKind,
@@ -20,7 +19,7 @@ use runbell_render::html::{self, Flavour};
 
 pub use params::{GitParams, Number};
 
-use exchange::Exchange;
+use exchange::{Exchange, body_of};
 use forge::{Comments, Forge, base};
 use living::Living;
 use marker::Marker;
@@ -126,10 +125,7 @@ impl HttpKind for Comment {
         let room = self.forge.longest() - marker.len() - 1;
         let rendered = html::render(message, Flavour::Markdown, room)?;
         notes.extend(rendered.notes);
-        let mut body = String::with_capacity(rendered.html.len() + 256);
-        body.push_str(r#"{"body":"#);
-        write_json_string(&format!("{marker}\n{}", rendered.html), &mut body);
-        body.push('}');
+        let body = body_of(&format!("{marker}\n{}", rendered.html));
         let mut request = self.target.request("POST", body);
         self.forge.sign(&mut request, &self.token);
         Ok(request)

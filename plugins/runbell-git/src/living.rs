@@ -12,12 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use runbell_core::value::write_json_string;
 use runbell_core::{Bytes, Error, ErrorKind, HttpRequest, Receipt, Result, Secret, SendContext, Timestamp};
 use runbell_http::Answer;
 use serde::Deserialize;
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, body_of};
 use crate::forge::{Comments, Forge, NO_API};
 use crate::marker::Marker;
 
@@ -293,14 +292,6 @@ fn has_next(answer: &Answer, size: usize) -> bool {
     size >= 100
         || answer.header("link").is_some_and(linked)
         || answer.header("x-next-page").is_some_and(|next| !next.trim().is_empty())
-}
-
-/// The body of a request that gives a comment this text.
-fn body_of(text: &str) -> Bytes {
-    let mut body = r#"{"body":"#.to_owned();
-    write_json_string(text, &mut body);
-    body.push('}');
-    body.into()
 }
 
 fn wanted(create: &HttpRequest) -> Result<Wanted> {

@@ -1,34 +1,16 @@
 //! Encrypted connections and logins: what is refused, and in which words.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use runbell_core::{
-    BuildContext, CA_FILE, Egress, Env, Error, ErrorKind, Receipt, Registry, Result, Retry, SendContext, Value,
-};
+use runbell_core::{BuildContext, Egress, Error, ErrorKind, Receipt, Registry, Result, Retry, SendContext, Value};
 use runbell_testkit::smtp::{FakeSmtp, Fault, Mail, Step, TestCa, Tls};
 use runbell_testkit::{TestContext, sample_message};
 use serde_json::{Value as Json, json};
 
-/// An environment whose authorities are one PEM text.
-#[derive(Debug)]
-struct Trusting(String);
-
-impl Env for Trusting {
-    fn var(&self, name: &str) -> Option<String> {
-        (name == CA_FILE).then(|| "ca.pem".to_owned())
-    }
-
-    fn read_file(&self, _path: &str) -> io::Result<String> {
-        Ok(self.0.clone())
-    }
-}
-
 fn trusting(ca: &TestCa) -> BuildContext {
-    BuildContext { env: Arc::new(Trusting(ca.pem())), ..TestContext::here().build() }
+    BuildContext { env: ca.env(), ..TestContext::here().build() }
 }
 
 async fn send(cx: &BuildContext, peer: &FakeSmtp, more: Json) -> Result<Receipt> {

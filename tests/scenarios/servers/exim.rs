@@ -1,15 +1,13 @@
 //! Mail through exim4, as Debian ships it: one process for each connection, in inetd's way, without privileges.
 
-use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use mail_parser::{MessageParser, MimeHeaders as _};
-use runbell::{BuildContext, CA_FILE, Env, Notification, Notifier, Registry, RetryPolicy, RunState, Status};
+use runbell::{BuildContext, CA_FILE, Notification, Notifier, Registry, RetryPolicy, RunState, Status};
 use runbell_testkit::sample_run;
 use runbell_testkit::smtp::TestCa;
 
@@ -126,20 +124,6 @@ impl Drop for Exim {
     }
 }
 
-/// An environment whose authorities are one PEM text.
-#[derive(Debug)]
-struct Trusting(String);
-
-impl Env for Trusting {
-    fn var(&self, name: &str) -> Option<String> {
-        (name == CA_FILE).then(|| "ca.pem".to_owned())
-    }
-
-    fn read_file(&self, _path: &str) -> io::Result<String> {
-        Ok(self.0.clone())
-    }
-}
-
 /// Sends the sample run's news, and returns what the report says.
 async fn send(exim: &Exim, ca: &TestCa, change: impl FnOnce(Notification) -> Notification) -> (Status, String) {
     let notification = Notification::new("mail", "ops")
@@ -151,7 +135,7 @@ async fn send(exim: &Exim, ca: &TestCa, change: impl FnOnce(Notification) -> Not
         .param("email_addresses", "ada@example.com, bob@example.com")
         .param("username", "u")
         .secret_param("password", "p-1234567");
-    let cx = BuildContext { env: Arc::new(Trusting(ca.pem())), ..BuildContext::here() };
+    let cx = BuildContext { env: ca.env(), ..BuildContext::here() };
     let registry = Registry::collect(runbell::BUILTINS.iter().copied()).expect("no duplicates");
     let notifier = Notifier::builder(registry)
         .context(cx)

@@ -8,6 +8,8 @@ use runbell_store::seal::KeyRing;
 use runbell_store::{Registered, SealedSecret, Store};
 use sha2::{Digest as _, Sha224};
 
+use crate::prepared::fields;
+
 /// What the names of concealed secrets begin with, as in MLRun. Users can neither read nor make such names.
 const PREFIX: &str = "mlrun.notifications.";
 
@@ -100,17 +102,10 @@ fn sorted(value: &Value) -> Value {
 
 /// The object as it is stored and given back.
 fn document(notification: &Notification, secret_params: Map) -> Value {
-    let when = notification.when.iter().map(|state| Value::from(state.as_str())).collect::<Vec<_>>();
-    Value::Map(Map::from_iter([
-        ("kind".to_owned(), Value::from(notification.kind.as_str())),
-        ("name".to_owned(), Value::from(notification.name.as_str())),
-        ("message".to_owned(), Value::from(notification.message.as_str())),
-        ("severity".to_owned(), Value::from(notification.severity.as_str())),
-        ("when".to_owned(), Value::from(when)),
-        ("condition".to_owned(), Value::from(notification.condition.as_str())),
-        ("params".to_owned(), notification.params.clone().into()),
-        ("secret_params".to_owned(), secret_params.into()),
-    ]))
+    let mut document = fields(notification);
+    document.insert("params".to_owned(), notification.params.clone().into());
+    document.insert("secret_params".to_owned(), secret_params.into());
+    Value::Map(document)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! Certificates that nobody but a test trusts.
 
+use std::io;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use runbell_core::{CA_FILE, Env};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -31,6 +33,11 @@ impl TestCa {
     /// Its certificate, to be trusted.
     pub fn pem(&self) -> String {
         self.0.pem()
+    }
+
+    /// An environment that names this authority as one to trust, and holds nothing else.
+    pub fn env(&self) -> Arc<dyn Env> {
+        Arc::new(Trusting(self.pem()))
     }
 
     /// A certificate for `name`, and its key, as PEM: for servers that are programs of their own.
@@ -64,4 +71,18 @@ impl TestCa {
 
 fn named(name: &str) -> CertificateParams {
     CertificateParams::new(vec![name.to_owned()]).expect("a host's name")
+}
+
+/// The authorities of an environment, as PEM.
+#[derive(Debug)]
+struct Trusting(String);
+
+impl Env for Trusting {
+    fn var(&self, name: &str) -> Option<String> {
+        (name == CA_FILE).then(|| "ca.pem".to_owned())
+    }
+
+    fn read_file(&self, _path: &str) -> io::Result<String> {
+        Ok(self.0.clone())
+    }
 }
