@@ -59,6 +59,12 @@ impl Destination {
         self.permits.try_acquire().ok().map(|permit| Permit(Some(permit)))
     }
 
+    /// How many more attempts may be made now.
+    #[cfg(feature = "durable")]
+    pub(crate) fn room(&self) -> usize {
+        self.permits.available_permits()
+    }
+
     /// Waits until the pace allows another send: never more than `count` in any `period`, counted from each send on.
     ///
     /// Places are given out in the order they are asked for. One that is given up unused stays taken.

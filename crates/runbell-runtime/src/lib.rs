@@ -28,7 +28,7 @@ mod sample;
 mod secrets;
 
 #[cfg(feature = "durable")]
-pub use durable::{Dispatcher, DispatcherOptions, Event, EventError, Taken};
+pub use durable::{Attempted, Dispatcher, DispatcherOptions, Event, EventError, Explained, Observer, Outcome, Taken};
 pub use guard::RunGuard;
 pub use insight::{Explanation, PreviewLine};
 pub use notifier::{Notifier, NotifierBuilder};

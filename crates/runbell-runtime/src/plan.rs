@@ -50,8 +50,12 @@ impl Plan {
 
     /// Only what is registered counts: notifications inside a run that is stored were never promised.
     #[cfg(feature = "durable")]
-    pub(crate) fn of_registered(transition: Transition, entries: Vec<Entry>, shop: &Workshop) -> Self {
-        let mut secrets = SecretValues::default();
+    pub(crate) fn of_registered(
+        transition: Transition,
+        entries: Vec<Entry>,
+        mut secrets: SecretValues,
+        shop: &Workshop,
+    ) -> Self {
         entries.iter().flatten().for_each(|prepared| secrets.extend(&prepared.secrets));
         Self::with_entries(transition, entries, secrets, shop)
     }

@@ -20,6 +20,8 @@ pub struct StoredRun {
     pub document: String,
     /// Grows with every change.
     pub version: i64,
+    /// The state last told, in MLRun's spelling.
+    pub state: String,
     /// How many lists of notifications it has had.
     pub generation: i64,
     /// The present list.
@@ -48,6 +50,26 @@ pub struct SealedSecret {
     pub sealed: Vec<u8>,
 }
 
+/// What runs are looked for by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFacts {
+    /// The run's name.
+    pub name: String,
+    /// The state it is in, in MLRun's spelling.
+    pub state: String,
+    /// When it started.
+    pub started_at: Option<Timestamp>,
+}
+
+/// When the deliveries of an intake are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deliver {
+    /// Always: the run entered a state.
+    Always,
+    /// Only when the new list took the place of unfinished deliveries for the same state.
+    IfSuperseded,
+}
+
 /// One transition, ready to be stored.
 #[derive(Debug, Clone)]
 pub struct Intake {
@@ -55,6 +77,8 @@ pub struct Intake {
     pub run: RunKey,
     /// Its document, JSON.
     pub document: String,
+    /// What it is looked for by.
+    pub facts: RunFacts,
     /// The version that was decided for; `None` when there was no such run.
     pub expected: Option<i64>,
     /// A new list of notifications, in a new generation; `None` keeps the present one.
@@ -65,6 +89,8 @@ pub struct Intake {
     pub verdicts: Vec<NewVerdict>,
     /// What follows.
     pub deliveries: Vec<NewDelivery>,
+    /// When it follows.
+    pub deliver: Deliver,
     /// When it was decided.
     pub now: Timestamp,
 }
@@ -102,6 +128,8 @@ pub struct Accepted {
     pub version: i64,
     /// The deliveries that were made, by their ids; those that were there before are not among them.
     pub deliveries: Vec<i64>,
+    /// How many unfinished deliveries of an earlier list were given up.
+    pub superseded: usize,
 }
 
 /// The life of a delivery: pending → leased → sent | retry → leased …, failed, superseded.
@@ -165,10 +193,14 @@ pub struct Lease {
     pub document: String,
     /// The notification.
     pub notification: Registered,
+    /// The secret its params refer to, sealed; `None` when there is none, or it is gone.
+    pub sealed: Option<Vec<u8>>,
     /// The state the run entered.
     pub state: RunState,
     /// When it entered it.
     pub at: Timestamp,
+    /// When it was taken in.
+    pub created_at: Timestamp,
     /// The attempt's number, from 1.
     pub attempt: u32,
     /// Newer news waits behind it: if this attempt fails, it is superseded.
@@ -222,6 +254,8 @@ pub struct DeliveryRecord {
     pub kind: String,
     /// The state the run entered.
     pub state: RunState,
+    /// When it entered it.
+    pub at: Timestamp,
     /// Where it stands.
     pub status: DeliveryState,
     /// How many attempts were made.
@@ -262,8 +296,117 @@ pub struct DeliveryFilter {
     pub uid: Option<String>,
     /// Of this notification.
     pub notification: Option<String>,
-    /// In this state.
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// For this state of the run.
+    pub state: Option<RunState>,
+    /// Where it stands.
     pub status: Option<DeliveryState>,
     /// Older than this one, for the next page.
     pub before: Option<i64>,
+}
+
+/// Which runs.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// Of this project.
+    pub project: String,
+    /// With one of these uids; any when empty.
+    pub uids: Vec<String>,
+    /// With this name; one that begins with `~` needs to be contained only, letter case aside.
+    pub name: Option<String>,
+    /// In one of these states; any when empty.
+    pub states: Vec<String>,
+    /// Not the child runs of hyper-parameter runs.
+    pub top_only: bool,
+    /// With registered notifications only.
+    pub with_notifications: bool,
+    /// Started then or later.
+    pub started_from: Option<Timestamp>,
+    /// Started then or earlier.
+    pub started_to: Option<Timestamp>,
+    /// Changed then or later.
+    pub updated_from: Option<Timestamp>,
+    /// Changed then or earlier.
+    pub updated_to: Option<Timestamp>,
+    /// Older than this one, for the next page.
+    pub before: Option<i64>,
+}
+
+/// A run in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRecord {
+    /// Its number in the store; what [`RunFilter::before`] means.
+    pub id: i64,
+    /// Which run.
+    pub key: RunKey,
+    /// The run.
+    pub run: StoredRun,
+}
+
+/// What was decided about a notification, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerdictRecord {
+    /// The notification's name.
+    pub notification: String,
+    /// The state the run entered.
+    pub state: RunState,
+    /// The rule that decided.
+    pub reason: String,
+    /// More, where there is more to say.
+    pub detail: Option<String>,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What followed: the delivery's id, where it stands, and why its last attempt failed.
+    pub delivery: Option<(i64, DeliveryState, Option<String>)>,
+}
+
+/// An access token. Of its secret only the hash is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRecord {
+    /// Its public part.
+    pub id: String,
+    /// What it is for.
+    pub name: String,
+    /// SHA-256 of its secret part.
+    pub hash: [u8; 32],
+    /// Whether it may do everything.
+    pub admin: bool,
+    /// The projects it is for; `*` is any.
+    pub projects: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Work that a caller polls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskRecord {
+    /// When it began.
+    pub created_at: Timestamp,
+    /// How many of its deliveries wait for their first attempt.
+    pub untried: usize,
+}
+
+/// What waits to be delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Not yet tried.
+    pub pending: i64,
+    /// Being tried.
+    pub leased: i64,
+    /// To be tried again.
+    pub retry: i64,
+    /// Since when the oldest has been waiting.
+    pub oldest: Option<Timestamp>,
+}
+
+/// A secret and where it belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectSecret {
+    /// The project.
+    pub project: String,
+    /// The secret.
+    pub secret: SealedSecret,
 }

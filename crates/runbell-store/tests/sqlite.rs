@@ -5,7 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use runbell_core::{RunState, Timestamp};
-use runbell_store::{DeliveryState, Intake, NewDelivery, Registered, RunKey, SqliteStore, Store, StoreError};
+use runbell_store::{
+    Deliver, DeliveryState, Intake, NewDelivery, Registered, RunFacts, RunKey, SqliteStore, Store, StoreError,
+};
 use runbell_testkit::{SAMPLE_TIME, store_contract};
 
 fn open(file: &Path) -> Result<SqliteStore, StoreError> {
@@ -21,6 +23,7 @@ fn intake(uid: &str) -> Intake {
     Intake {
         run: RunKey { project: "p".to_owned(), uid: uid.to_owned(), iteration: 0 },
         document: "{}".to_owned(),
+        facts: RunFacts::default(),
         expected: None,
         notifications: Some(vec![Registered {
             name: name.clone(),
@@ -36,6 +39,7 @@ fn intake(uid: &str) -> Intake {
             state: RunState::Completed,
             at: SAMPLE_TIME,
         }],
+        deliver: Deliver::Always,
         now: SAMPLE_TIME,
     }
 }

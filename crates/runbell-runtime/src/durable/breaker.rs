@@ -39,7 +39,13 @@ impl Breakers {
         }
     }
 
-    /// Notes how an attempt ended. True when that closes a breaker: what was put off may go now.
+    /// Whether nothing may go now but a probe that is allowed already.
+    pub(super) fn is_open(&self, destination: &str, now: Instant) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(destination).and_then(|breaker| breaker.probe_at).is_some_and(|probe_at| now < probe_at)
+    }
+
+    /// Notes how an attempt ended. True when that closes a breaker.
     pub(super) fn note(&self, destination: &Arc<str>, reached: bool, now: Instant) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if reached {

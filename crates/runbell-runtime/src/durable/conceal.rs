@@ -1,17 +1,19 @@
 //! Conceals secret params when a notification is registered, and finds them again for one send.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use runbell_core::value::{self, python_json};
-use runbell_core::{Error, ErrorKind, Map, Notification, Result, SECRET_KEY, Value, text};
+use runbell_core::{Error, ErrorKind, Map, Notification, REDACTED, Result, SECRET_KEY, SecretValues, Value, text};
 use runbell_store::seal::KeyRing;
-use runbell_store::{Registered, SealedSecret, Store};
+use runbell_store::{INTERNAL, Registered, SealedSecret, Store, StoreError};
 use sha2::{Digest as _, Sha224};
 
+use super::EventError;
 use crate::prepared::fields;
 
-/// What the names of concealed secrets begin with, as in MLRun. Users can neither read nor make such names.
-const PREFIX: &str = "mlrun.notifications.";
+/// How many secrets are sealed anew at a time.
+const BATCH: usize = 100;
 
 /// Where secrets are: sealed in the store, opened with the operator's keys.
 #[derive(Clone)]
@@ -45,11 +47,16 @@ impl Vault {
                 concealed = Some(SealedSecret { name, sealed });
             }
         }
+        // What a message repeats of its own secrets would not be sent either.
+        let mut secrets = SecretValues::default();
+        if concealed.is_some() {
+            secrets.add(&Value::Map(notification.secret_params.clone()));
+        }
         let secret = secret_params.get(SECRET_KEY).and_then(Value::as_str).map(str::to_owned);
         let registered = Registered {
             name: notification.name.clone(),
             kind: notification.kind.clone(),
-            document: document(notification, secret_params).to_json(),
+            document: document(notification, secret_params, &secrets).to_json(),
             secret,
         };
         Ok((registered, concealed))
@@ -58,9 +65,20 @@ impl Vault {
     /// The notification with its secret params in clear.
     ///
     /// # Errors
-    /// [`ErrorKind::SecretNotFound`] when the secret is not there or cannot be opened; [`ErrorKind::Unreachable`] when the
-    /// store does not answer.
+    /// As [`open`](Self::open); [`ErrorKind::Unreachable`] when the store does not answer.
     pub(super) async fn reveal(&self, project: &str, registered: &Registered) -> Result<Notification> {
+        let sealed = match &registered.secret {
+            None => None,
+            Some(name) => self.store.secret(project, name).await.map_err(no_answer)?,
+        };
+        self.open(project, registered, sealed.as_deref())
+    }
+
+    /// The notification with its secret params in clear, given what they were sealed to.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SecretNotFound`] when the secret is not there or cannot be opened.
+    pub(super) fn open(&self, project: &str, registered: &Registered, sealed: Option<&[u8]>) -> Result<Notification> {
         let broken = || Error::new(ErrorKind::Internal, "a registered notification cannot be read any more");
         let document = value::read(&registered.document).map_err(|_| broken())?;
         let mut notification = Notification::parse(&document).0.ok_or_else(broken)?;
@@ -69,23 +87,53 @@ impl Vault {
             let name = text::one_line(name, 80);
             Error::new(ErrorKind::SecretNotFound, format!("secret_params.secret: the project's secret `{name}` {what}"))
         };
-        let sealed = self.store.secret(project, name).await.map_err(|error| {
-            Error::new(ErrorKind::Unreachable, "the store does not answer").caused_by(error).retry()
-        })?;
-        let opened = self.keys.open(project, name, &sealed.ok_or_else(|| missing("is not there"))?)?;
+        let opened = self.keys.open(project, name, sealed.ok_or_else(|| missing("is not there"))?)?;
         notification.secret_params = match value::read(&opened) {
             Ok(Value::Map(params)) => params,
             _ => return Err(missing("does not hold a JSON object of params")),
         };
         Ok(notification)
     }
+
+    /// Keeps a project's own secrets.
+    pub(super) async fn put(&self, project: &str, secrets: &BTreeMap<String, String>) -> Result<(), EventError> {
+        let mut sealed = Vec::with_capacity(secrets.len());
+        for (name, text) in secrets {
+            let made = self.keys.seal(project, name, text).map_err(EventError::Internal)?;
+            sealed.push(SealedSecret { name: name.clone(), sealed: made });
+        }
+        Ok(self.store.put_secrets(project, sealed).await?)
+    }
+
+    /// Seals anew what another key than the first has sealed.
+    pub(super) async fn reseal(&self) -> Result<(usize, usize)> {
+        let (mut resealed, mut closed, mut after) = (0, 0, None);
+        loop {
+            let batch = self.store.secrets(after.take(), BATCH).await.map_err(no_answer)?;
+            let Some(last) = batch.last() else { return Ok((resealed, closed)) };
+            after = Some((last.project.clone(), last.secret.name.clone()));
+            for old in batch.into_iter().filter(|old| !self.keys.is_current(&old.secret.sealed)) {
+                let (project, name) = (old.project.as_str(), old.secret.name.as_str());
+                let Ok(text) = self.keys.open(project, name, &old.secret.sealed) else {
+                    closed += 1;
+                    continue;
+                };
+                let sealed = self.keys.seal(project, name, &text)?;
+                resealed += usize::from(self.store.reseal(old, sealed).await.map_err(no_answer)?);
+            }
+        }
+    }
+}
+
+fn no_answer(error: StoreError) -> Error {
+    Error::new(ErrorKind::Unreachable, "the store does not answer").caused_by(error).retry()
 }
 
 /// MLRun's formula: the hash of the params as Python writes them with sorted keys, so that equal params share a secret.
 fn secret_name(params: &Map) -> String {
     let text = python_json(&sorted(&Value::Map(params.clone())));
     let digits: String = Sha224::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{PREFIX}{digits}")
+    format!("{INTERNAL}{digits}")
 }
 
 fn sorted(value: &Value) -> Value {
@@ -101,8 +149,10 @@ fn sorted(value: &Value) -> Value {
 }
 
 /// The object as it is stored and given back.
-fn document(notification: &Notification, secret_params: Map) -> Value {
+fn document(notification: &Notification, secret_params: Map, secrets: &SecretValues) -> Value {
     let mut document = fields(notification);
+    let message = secrets.mask(&notification.message, REDACTED);
+    document.insert("message".to_owned(), Value::from(message.as_ref()));
     document.insert("params".to_owned(), notification.params.clone().into());
     document.insert("secret_params".to_owned(), secret_params.into());
     Value::Map(document)

@@ -3,26 +3,64 @@
 //! [`Dispatcher::take_in`] answers once the promise is on disk. A worker leases what is due, attempts it as local dispatch
 //! does, and records how it ended; what a dead process held is leased anew.
 
+mod alarm;
 mod breaker;
 mod conceal;
+mod desk;
+mod explain;
 mod intake;
+mod parking;
+mod runs;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runbell_core::{BuildContext, Links, Map, Registry, RetryPolicy};
+use runbell_core::{
+    BuildContext, Error, ErrorKind, Findings, Links, Map, Notification, Registry, Result, RetryPolicy, Value,
+};
 use runbell_store::Store;
 use runbell_store::seal::KeyRing;
 
 use crate::prepared::Workshop;
 use conceal::Vault;
+use desk::Desk;
+pub use explain::Explained;
 pub use intake::{Event, EventError, Taken};
 use worker::Worker;
 
+/// Called with every attempt that was made, for metrics. Must not block.
+pub type Observer = Arc<dyn Fn(&Attempted) + Send + Sync>;
+
+/// An attempt that was made, in figures.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempted {
+    /// The kind of notification; empty when it could not be made ready.
+    pub kind: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Of a failed one.
+    pub error: Option<ErrorKind>,
+    /// How long it took.
+    pub took: Duration,
+    /// How long ago the delivery was taken in.
+    pub since_accepted: Duration,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The target took it.
+    Sent,
+    /// It failed and will be tried again.
+    Retry,
+    /// It failed for good.
+    Failed,
+}
+
 /// How a dispatcher works.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DispatcherOptions {
     /// When to try again. Default [`RetryPolicy::server`].
     pub retry: RetryPolicy,
@@ -32,6 +70,12 @@ pub struct DispatcherOptions {
     pub ui_url: String,
     /// Params that fill in what notifications leave out, by kind: SMTP defaults.
     pub defaults: BTreeMap<String, Map>,
+    /// Notifications to the operator about deliveries that failed for good. Default none.
+    pub on_failure: Vec<Notification>,
+    /// Told of every attempt. Default nobody.
+    pub observer: Option<Observer>,
+    /// Whether it delivers. Without, it only changes and reads what the store holds. Default true.
+    pub delivers: bool,
 }
 
 impl Default for DispatcherOptions {
@@ -41,6 +85,9 @@ impl Default for DispatcherOptions {
             at_once: 256,
             ui_url: String::new(),
             defaults: BTreeMap::new(),
+            on_failure: Vec::new(),
+            observer: None,
+            delivers: true,
         }
     }
 }
@@ -48,9 +95,7 @@ impl Default for DispatcherOptions {
 /// Takes transitions in and delivers them. Cheap to clone; all clones are one dispatcher.
 #[derive(Clone)]
 pub struct Dispatcher {
-    store: Arc<dyn Store>,
-    shop: Workshop,
-    vault: Vault,
+    desk: Desk,
     worker: Worker,
 }
 
@@ -64,17 +109,48 @@ impl Dispatcher {
         keys: KeyRing,
         options: DispatcherOptions,
     ) -> Self {
-        let shop = Workshop { registry, cx, layers: Vec::new(), defaults: Arc::new(options.defaults) };
+        let shop = Workshop { registry, cx, layers: Vec::new(), defaults: Arc::new(options.defaults.clone()) };
         let vault = Vault::new(Arc::clone(&store), keys);
-        let links = Links::new(&options.ui_url);
-        let worker =
-            Worker::start(Arc::clone(&store), shop.clone(), vault.clone(), links, options.retry, options.at_once);
-        Dispatcher { store, shop, vault, worker }
+        let desk = Desk { store, shop, vault };
+        let worker = Worker::start(desk.clone(), Links::new(&options.ui_url), options);
+        Dispatcher { desk, worker }
     }
 
     /// The store, to read from.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        &self.desk.store
+    }
+
+    /// The kinds that can be sent.
+    pub fn registry(&self) -> &Registry {
+        &self.desk.shop.registry
+    }
+
+    /// Everything that is wrong or odd with a notification, each with its field's path.
+    pub fn check(&self, notification: &Notification) -> Findings {
+        self.desk.shop.check(notification)
+    }
+
+    /// A document free of what `secret_params` inside it hold.
+    pub fn clean(&self, document: Value) -> Value {
+        self.desk.clean(document)
+    }
+
+    /// Keeps secrets of a project, sealed. Their names must not be internal ones.
+    ///
+    /// # Errors
+    /// [`EventError::Store`] and [`EventError::Internal`].
+    pub async fn put_secrets(&self, project: &str, secrets: &BTreeMap<String, String>) -> Result<(), EventError> {
+        self.desk.vault.put(project, secrets).await
+    }
+
+    /// Seals every secret anew that was sealed with another key than the first. Returns how many, and how many there are
+    /// that no key opens.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn reseal(&self) -> Result<(usize, usize), Error> {
+        self.desk.vault.reseal().await
     }
 
     /// Tells the worker that something became due, such as a delivery that was replayed.
@@ -86,5 +162,14 @@ impl Dispatcher {
     /// store, and is delivered by the next dispatcher that opens it.
     pub async fn stop(&self, deadline: Duration) {
         self.worker.stop(deadline).await;
+    }
+
+    /// Wakes the worker for what a change brought.
+    async fn made(&self, change: impl Future<Output = Result<Taken, EventError>>) -> Result<Taken, EventError> {
+        let taken = change.await?;
+        if !taken.deliveries.is_empty() {
+            self.worker.wake();
+        }
+        Ok(taken)
     }
 }

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runbell_core::{
-    DeliveryKey, Error, ErrorKind, Links, Result, RetryPolicy, RunSnapshot, Timestamp, Transition, value,
+    DeliveryKey, Error, ErrorKind, Links, Notification, Result, RetryPolicy, RunSnapshot, SecretValues, Timestamp,
+    Transition, value,
 };
-use runbell_store::{Completion, Ending, Lease, Store};
+use runbell_store::{Completion, Ending, Lease};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::breaker::Breakers;
-use super::conceal::Vault;
-use crate::attempt::{Attempt, Destinations, PERMITS};
+use super::desk::Desk;
+use super::parking::Parking;
+use super::{Attempted, DispatcherOptions, Observer, Outcome, alarm};
+use crate::attempt::{Attempt, Destination, Destinations, PERMITS};
 use crate::flag::Flag;
 use crate::plan::{Plan, render};
-use crate::prepared::{Prepared, Workshop};
+use crate::prepared::Prepared;
 
 /// How many deliveries are leased at a time.
 const CLAIM: usize = 100;
@@ -26,8 +29,8 @@ const LEASE: Duration = Duration::from_secs(60 + 15);
 /// When the store is looked at although nobody said so: the safety net under wake-ups.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// How long a delivery waits whose destination has no permit free.
-const BUSY: Duration = Duration::from_secs(1);
+/// How long a delivery waits at most whose destination has no permit free. It is made due as soon as there is one.
+const BUSY: Duration = Duration::from_secs(30);
 
 /// How long to leave a store alone that does not answer.
 const STORE_DOWN: Duration = Duration::from_secs(1);
@@ -37,13 +40,14 @@ const STORE_DOWN: Duration = Duration::from_secs(1);
 pub(super) struct Worker(Arc<Inner>);
 
 struct Inner {
-    store: Arc<dyn Store>,
-    shop: Workshop,
-    vault: Vault,
+    desk: Desk,
     links: Links,
     policy: RetryPolicy,
+    on_failure: Vec<Notification>,
+    observer: Option<Observer>,
     destinations: Destinations,
     breakers: Breakers,
+    parking: Parking,
     at_once: u32,
     places: Arc<Semaphore>,
     due: Notify,
@@ -51,29 +55,25 @@ struct Inner {
 }
 
 impl Worker {
-    pub(super) fn start(
-        store: Arc<dyn Store>,
-        shop: Workshop,
-        vault: Vault,
-        links: Links,
-        policy: RetryPolicy,
-        at_once: usize,
-    ) -> Self {
-        let at_once = u32::try_from(at_once.clamp(1, 65_536)).unwrap_or(1);
+    pub(super) fn start(desk: Desk, links: Links, options: DispatcherOptions) -> Self {
+        let at_once = u32::try_from(options.at_once.clamp(1, 65_536)).unwrap_or(1);
         let worker = Worker(Arc::new(Inner {
-            store,
-            shop,
-            vault,
+            desk,
             links,
-            policy,
+            policy: options.retry,
+            on_failure: options.on_failure,
+            observer: options.observer,
             destinations: Destinations::new(PERMITS),
             breakers: Breakers::default(),
+            parking: Parking::default(),
             at_once,
             places: Arc::new(Semaphore::new(at_once as usize)),
             due: Notify::new(),
             stopping: Flag::default(),
         }));
-        tokio::spawn(worker.clone().serve());
+        if options.delivers {
+            tokio::spawn(worker.clone().serve());
+        }
         worker
     }
 
@@ -93,7 +93,7 @@ impl Worker {
             let free = inner.places.available_permits().min(CLAIM);
             let leased = match free {
                 0 => Vec::new(),
-                free => match inner.store.claim(inner.now(), free, LEASE).await {
+                free => match inner.desk.store.claim(inner.now(), free, LEASE).await {
                     Ok(leased) => leased,
                     Err(error) => {
                         tracing::error!(%error, "nothing can be delivered");
@@ -127,7 +127,7 @@ impl Worker {
 
 impl Inner {
     fn now(&self) -> Timestamp {
-        self.shop.cx.clock.now()
+        self.desk.now()
     }
 
     /// How long nothing is due, as far as the store knows.
@@ -135,7 +135,7 @@ impl Inner {
         if self.places.available_permits() == 0 {
             return LOOK_AGAIN;
         }
-        match self.store.next_due().await {
+        match self.desk.store.next_due().await {
             Ok(Some(due)) => {
                 Duration::try_from(due.duration_since(self.now())).unwrap_or(Duration::ZERO).min(LOOK_AGAIN)
             }
@@ -145,20 +145,62 @@ impl Inner {
     }
 
     async fn deliver(&self, lease: Lease) {
-        let started = self.now();
-        let (ending, reason, ambiguous) = match self.attempt(&lease).await {
-            Outcome::Sent(answer) => (Ending::Sent, answer, false),
-            Outcome::Failed(error) => (self.after(&lease, &error), error.reason(), error.is_ambiguous()),
-            Outcome::Deferred(wait) => (Ending::Deferred(self.later(wait)), String::new(), false),
+        let (started, clock) = (self.now(), Instant::now());
+        let (kind, end) = self.attempt(&lease).await;
+        let (ending, reason, ambiguous) = match &end {
+            End::Sent(answer) => (Ending::Sent, answer.clone(), false),
+            End::Failed(error) => (self.after(&lease, error), error.reason(), error.is_ambiguous()),
+            End::Paced(wait) => (Ending::Deferred(self.later(*wait)), String::new(), false),
+            End::Parked(_, wait) => (Ending::Deferred(self.later(*wait)), String::new(), false),
         };
+        if let (End::Failed(error), Ending::Failed) = (&end, ending)
+            && alarm::raise(&self.desk, &self.on_failure, &lease, error).await
+        {
+            self.due.notify_one();
+        }
         let completion =
             Completion { id: lease.id, fence: lease.fence, ending, reason, ambiguous, started, ended: self.now() };
         let (id, project) = (lease.id, lease.run.project.as_str());
-        match self.store.complete(completion).await {
+        match self.desk.store.complete(completion).await {
             Ok(true) => tracing::debug!(id, project, attempt = lease.attempt, ?ending, "attempt recorded"),
             Ok(false) => tracing::warn!(id, project, "the lease was lost before its attempt ended"),
             // The lease runs out, and the attempt is made again.
             Err(error) => tracing::error!(id, project, %error, "an attempt cannot be recorded"),
+        }
+        if let End::Parked(destination, _) = &end {
+            self.parking.park(&destination.0, lease.id);
+            // There may be room again by now, and nobody else to say so.
+            self.make_room(&destination.0, &destination.1).await;
+        }
+        self.observe(&lease, kind, ending, &end, clock.elapsed());
+    }
+
+    fn observe(&self, lease: &Lease, kind: &'static str, ending: Ending, end: &End, took: Duration) {
+        let Some(observer) = &self.observer else { return };
+        let outcome = match ending {
+            Ending::Sent => Outcome::Sent,
+            Ending::Retry(_) => Outcome::Retry,
+            Ending::Failed => Outcome::Failed,
+            Ending::Deferred(_) => return,
+        };
+        let error = if let End::Failed(error) = end { Some(error.kind()) } else { None };
+        let since_accepted = Duration::try_from(self.now().duration_since(lease.created_at)).unwrap_or_default();
+        observer(&Attempted { kind, outcome, error, took, since_accepted });
+    }
+
+    /// Makes due what waits for room at a destination, as much as there is room for.
+    async fn make_room(&self, name: &str, destination: &Destination) {
+        if self.breakers.is_open(name, Instant::now()) {
+            return;
+        }
+        let leaving = self.parking.leave(name, destination.room());
+        if leaving.is_empty() {
+            return;
+        }
+        match self.desk.store.hasten(leaving, self.now()).await {
+            Ok(()) => self.due.notify_one(),
+            // They become due by themselves, a little later.
+            Err(error) => tracing::warn!(%error, "what waited for room at a destination waits on"),
         }
     }
 
@@ -172,67 +214,74 @@ impl Inner {
         self.now().checked_add(wait).unwrap_or(Timestamp::MAX)
     }
 
-    async fn attempt(&self, lease: &Lease) -> Outcome {
-        let (prepared, plan) = match self.prepare(lease).await {
+    /// Makes one attempt, and returns the kind it was made with.
+    async fn attempt(&self, lease: &Lease) -> (&'static str, End) {
+        let (prepared, plan) = match self.prepare(lease) {
             Ok(ready) => ready,
-            Err(error) => return Outcome::Failed(error),
+            Err(error) => return ("", End::Failed(error)),
         };
-        let mut message = plan.message(&prepared, &self.links);
-        // The key of the promise, whatever a later version of this program would make of the same run.
-        message.key = DeliveryKey::parse(&lease.key).unwrap_or(message.key);
-        let rendered = match render(&prepared, &message) {
-            Ok(rendered) => rendered,
-            Err(error) => return Outcome::Failed(error),
-        };
+        (prepared.kind, self.send(lease, &prepared, &plan).await)
+    }
+
+    async fn send(&self, lease: &Lease, prepared: &Prepared, plan: &Plan) -> End {
         let name = &prepared.limits.destination;
-        if let Err(wait) = self.breakers.admit(name, Instant::now()) {
-            return Outcome::Deferred(wait);
-        }
         let destination = self.destinations.get(&prepared.limits);
-        let Some(permit) = destination.try_permit() else { return Outcome::Deferred(BUSY) };
+        let parked = |wait| End::Parked((Arc::clone(name), Arc::clone(&destination)), wait);
+        let Some(permit) = destination.try_permit() else { return parked(BUSY) };
+        if let Err(wait) = self.breakers.admit(name, Instant::now()) {
+            return parked(wait);
+        }
         // Waiting for the pace would use up the lease.
         if let Err(wait) = destination.try_pace(prepared.limits.pace) {
-            return Outcome::Deferred(wait);
+            return End::Paced(wait);
         }
+        let mut message = plan.message(prepared, &self.links);
+        // The key of the promise, whatever a later version of this program would make of the same run.
+        message.key = DeliveryKey::parse(&lease.key).unwrap_or(message.key);
+        let rendered = match render(prepared, &message) {
+            Ok(rendered) => rendered,
+            Err(error) => return End::Failed(error),
+        };
         let attempt = Attempt {
             sender: prepared.sender.as_ref(),
             limits: &prepared.limits,
             payload: &rendered.payload,
             key: message.key,
             number: lease.attempt,
-            clock: self.shop.cx.clock.as_ref(),
+            clock: self.desk.shop.cx.clock.as_ref(),
             at_most: Duration::MAX,
         };
         let outcome = attempt.make(permit).await;
         let unreachable = |error: &Error| matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout);
-        let reached = !outcome.as_ref().is_err_and(unreachable);
-        if self.breakers.note(name, reached, Instant::now()) {
-            self.due.notify_one();
-        }
+        self.breakers.note(name, !outcome.as_ref().is_err_and(unreachable), Instant::now());
+        self.make_room(name, &destination).await;
         match outcome {
-            Ok(receipt) => Outcome::Sent(receipt.answer.into_owned()),
-            Err(error) => Outcome::Failed(error),
+            Ok(receipt) => End::Sent(receipt.answer.into_owned()),
+            Err(error) => End::Failed(error),
         }
     }
 
     /// Finds the secrets again, builds the sender, and lays the run out as it was.
-    async fn prepare(&self, lease: &Lease) -> Result<(Arc<Prepared>, Plan)> {
+    fn prepare(&self, lease: &Lease) -> Result<(Arc<Prepared>, Plan)> {
         let broken = |_| Error::new(ErrorKind::Internal, "a stored run cannot be read any more");
-        let notification = self.vault.reveal(&lease.run.project, &lease.notification).await?;
-        let prepared = Arc::new(self.shop.prepare(notification)?);
+        let Desk { vault, shop, .. } = &self.desk;
+        let notification = vault.open(&lease.run.project, &lease.notification, lease.sealed.as_deref())?;
+        let prepared = Arc::new(shop.prepare(notification)?);
         let run = RunSnapshot::step(value::read(&lease.document).map_err(broken)?);
         let transition = Transition { run, state: lease.state, at: lease.at, steps: [].into() };
-        let plan = Plan::of_registered(transition, vec![Ok(Arc::clone(&prepared))], &self.shop);
-        Ok((prepared, plan))
+        let entries = vec![Ok(Arc::clone(&prepared))];
+        Ok((prepared, Plan::of_registered(transition, entries, SecretValues::default(), shop)))
     }
 }
 
 /// What came of a lease.
-enum Outcome {
+enum End {
     /// The target took it; its answer.
     Sent(String),
     /// It failed.
     Failed(Error),
-    /// It was not tried: the destination is left alone for so long.
-    Deferred(Duration),
+    /// It was not tried: the destination's pace allows it so much later.
+    Paced(Duration),
+    /// It was not tried: the destination has no room, or is left alone, for so long at most.
+    Parked((Arc<str>, Arc<Destination>), Duration),
 }

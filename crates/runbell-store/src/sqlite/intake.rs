@@ -5,58 +5,99 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::micros;
+use super::upkeep::forget_lists;
 use crate::error::{StoreError, StoreResult};
-use crate::model::{Accepted, Intake, Registered};
+use crate::model::{Accepted, Deliver, Intake, Registered};
 
 pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<Accepted> {
     let now = micros(intake.now);
     let (run_id, version, mut generation) = write_run(connection, intake, now)?;
+    let mut superseded = Vec::new();
     if let Some(list) = &intake.notifications {
+        superseded = supersede(connection, run_id, now)?;
         generation += 1;
         for secret in &intake.secrets {
-            let sql = "INSERT INTO secrets (project, name, sealed) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+            // Sealed anew: the one that is there may be of a key that is gone.
+            let sql = "INSERT INTO secrets (project, name, sealed) VALUES (?1, ?2, ?3) \
+                       ON CONFLICT DO UPDATE SET sealed = excluded.sealed";
             connection.prepare_cached(sql)?.execute(params![intake.run.project, secret.name, secret.sealed])?;
         }
         register(connection, run_id, generation, &intake.run.project, list)?;
         connection
             .prepare_cached("UPDATE runs SET generation = ?2 WHERE id = ?1")?
             .execute(params![run_id, generation])?;
+        if generation > 1 {
+            forget_lists(connection, run_id, generation)?;
+        }
     }
+    let wanted = match intake.deliver {
+        Deliver::Always => true,
+        Deliver::IfSuperseded => superseded.contains(&intake.facts.state),
+    };
+    if !wanted {
+        return Ok(Accepted { version, deliveries: Vec::new(), superseded: superseded.len() });
+    }
+    let (ids, deliveries) = deliver(connection, intake, run_id, generation, now)?;
     for verdict in &intake.verdicts {
-        let sql =
-            "INSERT INTO verdicts (run_id, notification, state, reason, detail, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let sql = "INSERT INTO verdicts (run_id, notification, state, reason, detail, at, delivery_id) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         connection.prepare_cached(sql)?.execute(params![
             run_id,
             verdict.notification,
             verdict.state.as_str(),
             verdict.reason,
             verdict.detail,
-            now
+            now,
+            ids.get(verdict.notification.as_str())
         ])?;
     }
-    let deliveries = deliver(connection, intake, run_id, generation, now)?;
-    Ok(Accepted { version, deliveries })
+    Ok(Accepted { version, deliveries, superseded: superseded.len() })
+}
+
+/// Gives up what an earlier list promised and nobody has finished, and returns the states it was for.
+fn supersede(connection: &Connection, run_id: i64, now: i64) -> StoreResult<Vec<String>> {
+    let sql = "UPDATE deliveries SET status = 'superseded', due_at = NULL, finished_at = ?2, \
+               reason = 'the run was given other notifications' \
+               WHERE run_id = ?1 AND status IN ('pending', 'leased', 'retry') RETURNING state";
+    let mut statement = connection.prepare_cached(sql)?;
+    let states = statement.query_map(params![run_id, now], |row| row.get(0))?;
+    Ok(states.collect::<Result<_, _>>()?)
 }
 
 /// Writes the run's document, and returns its id, new version and present generation.
 fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<(i64, i64, i64)> {
-    let run = &intake.run;
+    let (run, facts) = (&intake.run, &intake.facts);
+    let started = facts.started_at.map(micros);
     let Some(expected) = intake.expected else {
-        let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, updated_at) \
-                   VALUES (?1, ?2, ?3, 1, 0, ?4, ?5) ON CONFLICT DO NOTHING RETURNING id";
+        let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, name, state, started_at, updated_at) \
+                   VALUES (?1, ?2, ?3, 1, 0, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id";
         let id = connection
             .prepare_cached(sql)?
-            .query_row(params![run.project, run.uid, run.iteration, intake.document, now], |row| row.get(0))
+            .query_row(
+                params![run.project, run.uid, run.iteration, intake.document, facts.name, facts.state, started, now],
+                |row| row.get(0),
+            )
             .optional()?;
         return id.map(|id| (id, 1, 0)).ok_or(StoreError::Conflict);
     };
-    let sql = "UPDATE runs SET version = version + 1, document = ?5, updated_at = ?6 \
+    let sql = "UPDATE runs SET version = version + 1, document = ?5, name = ?6, state = ?7, started_at = ?8, updated_at = ?9 \
                WHERE project = ?1 AND uid = ?2 AND iteration = ?3 AND version = ?4 RETURNING id, version, generation";
     connection
         .prepare_cached(sql)?
-        .query_row(params![run.project, run.uid, run.iteration, expected, intake.document, now], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .query_row(
+            params![
+                run.project,
+                run.uid,
+                run.iteration,
+                expected,
+                intake.document,
+                facts.name,
+                facts.state,
+                started,
+                now
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
         .optional()?
         .ok_or(StoreError::Conflict)
 }
@@ -78,19 +119,31 @@ fn register(
     Ok(())
 }
 
-/// Makes the deliveries that are not there yet, and returns their ids. Older news of the same lane that waits for another
-/// try gets its last one now.
-fn deliver(connection: &Connection, intake: &Intake, run_id: i64, generation: i64, now: i64) -> StoreResult<Vec<i64>> {
-    let mut made = Vec::with_capacity(intake.deliveries.len());
+/// Makes the deliveries that are not there yet. Returns the delivery of each notification, old or new, and the ids of the
+/// new ones. Older news of the same lane that waits for another try gets its last one now.
+fn deliver<'a>(
+    connection: &Connection,
+    intake: &'a Intake,
+    run_id: i64,
+    generation: i64,
+    now: i64,
+) -> StoreResult<(HashMap<&'a str, i64>, Vec<i64>)> {
+    let (mut all, mut made) = (HashMap::new(), Vec::with_capacity(intake.deliveries.len()));
     if intake.deliveries.is_empty() {
-        return Ok(made);
+        return Ok((all, made));
     }
     let ids = notification_ids(connection, run_id, generation)?;
     let mut snapshot = None;
     for delivery in &intake.deliveries {
-        let known =
-            connection.prepare_cached("SELECT 1 FROM deliveries WHERE key = ?1")?.exists(params![delivery.key])?;
-        let Some(notification_id) = ids.get(&delivery.notification).filter(|_| !known) else { continue };
+        let known: Option<i64> = connection
+            .prepare_cached("SELECT id FROM deliveries WHERE key = ?1")?
+            .query_row(params![delivery.key], |row| row.get(0))
+            .optional()?;
+        if let Some(known) = known {
+            all.insert(delivery.notification.as_str(), known);
+            continue;
+        }
+        let Some(notification_id) = ids.get(&delivery.notification) else { continue };
         let snapshot_id = match snapshot {
             Some(id) => id,
             None => {
@@ -116,9 +169,11 @@ fn deliver(connection: &Connection, intake: &Intake, run_id: i64, generation: i6
             micros(delivery.at),
             now
         ])?;
-        made.push(connection.last_insert_rowid());
+        let id = connection.last_insert_rowid();
+        all.insert(delivery.notification.as_str(), id);
+        made.push(id);
     }
-    Ok(made)
+    Ok((all, made))
 }
 
 fn notification_ids(connection: &Connection, run_id: i64, generation: i64) -> StoreResult<HashMap<String, i64>> {

@@ -4,6 +4,7 @@
 //! share theirs. `synchronous=FULL` makes every commit survive a power cut.
 
 mod intake;
+mod keep;
 mod open;
 mod read;
 mod upkeep;
@@ -20,7 +21,8 @@ use rusqlite::Connection;
 
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
-    Accepted, AttemptRecord, Completion, DeliveryFilter, DeliveryRecord, Intake, Lease, RunKey, StoredRun,
+    Accepted, AttemptRecord, Backlog, Completion, DeliveryFilter, DeliveryRecord, Intake, Lease, ProjectSecret,
+    RunFilter, RunKey, RunRecord, SealedSecret, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
 use crate::{Store, sqlite::writer::Writer};
 
@@ -97,6 +99,10 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| work::complete(connection, &completion)).await
     }
 
+    async fn hasten(&self, ids: Vec<i64>, now: Timestamp) -> StoreResult<()> {
+        self.writer.write(move |connection| work::hasten(connection, &ids, now)).await
+    }
+
     async fn next_due(&self) -> StoreResult<Option<Timestamp>> {
         self.read(read::next_due).await
     }
@@ -111,9 +117,20 @@ impl Store for SqliteStore {
         self.read(move |connection| read::delivery(connection, &project, id)).await
     }
 
-    async fn replay(&self, project: &str, id: i64, now: Timestamp) -> StoreResult<bool> {
+    async fn replay(&self, project: &str, id: i64, now: Timestamp, new_key: bool) -> StoreResult<Option<i64>> {
         let project = project.to_owned();
-        self.writer.write(move |connection| work::replay(connection, &project, id, now)).await
+        self.writer.write(move |connection| work::replay(connection, &project, id, now, new_key)).await
+    }
+
+    async fn replay_all(
+        &self,
+        filter: &DeliveryFilter,
+        limit: usize,
+        now: Timestamp,
+        new_key: bool,
+    ) -> StoreResult<Vec<i64>> {
+        let filter = filter.clone();
+        self.writer.write(move |connection| work::replay_all(connection, &filter, limit, now, new_key)).await
     }
 
     async fn cancel(&self, project: &str, id: i64, now: Timestamp) -> StoreResult<bool> {
@@ -123,7 +140,96 @@ impl Store for SqliteStore {
 
     async fn secret(&self, project: &str, name: &str) -> StoreResult<Option<Vec<u8>>> {
         let (project, name) = (project.to_owned(), name.to_owned());
-        self.read(move |connection| read::secret(connection, &project, &name)).await
+        self.read(move |connection| keep::secret(connection, &project, &name)).await
+    }
+
+    async fn secret_names(&self, project: &str) -> StoreResult<Vec<String>> {
+        let project = project.to_owned();
+        self.read(move |connection| keep::secret_names(connection, &project)).await
+    }
+
+    async fn put_secrets(&self, project: &str, secrets: Vec<SealedSecret>) -> StoreResult<()> {
+        let project = project.to_owned();
+        self.writer.write(move |connection| keep::put_secrets(connection, &project, &secrets)).await
+    }
+
+    async fn delete_secrets(&self, project: &str, names: Option<Vec<String>>) -> StoreResult<()> {
+        let project = project.to_owned();
+        self.writer.write(move |connection| keep::delete_secrets(connection, &project, names.as_deref())).await
+    }
+
+    async fn secrets(&self, after: Option<(String, String)>, limit: usize) -> StoreResult<Vec<ProjectSecret>> {
+        self.read(move |connection| {
+            let after = after.as_ref().map(|(project, name)| (project.as_str(), name.as_str()));
+            keep::secrets(connection, after, limit)
+        })
+        .await
+    }
+
+    async fn reseal(&self, old: ProjectSecret, sealed: Vec<u8>) -> StoreResult<bool> {
+        self.writer.write(move |connection| keep::reseal(connection, &old, &sealed)).await
+    }
+
+    async fn runs(&self, filter: &RunFilter, limit: usize) -> StoreResult<Vec<RunRecord>> {
+        let filter = filter.clone();
+        self.read(move |connection| read::runs(connection, &filter, limit)).await
+    }
+
+    async fn delete_run(&self, key: &RunKey) -> StoreResult<bool> {
+        let key = key.clone();
+        self.writer.write(move |connection| keep::delete_run(connection, &key)).await
+    }
+
+    async fn heartbeat(&self, key: &RunKey, now: Timestamp) -> StoreResult<bool> {
+        let key = key.clone();
+        self.writer.write(move |connection| keep::heartbeat(connection, &key, now)).await
+    }
+
+    async fn latest(&self, key: &RunKey) -> StoreResult<Vec<DeliveryRecord>> {
+        let key = key.clone();
+        self.read(move |connection| read::latest(connection, &key)).await
+    }
+
+    async fn verdicts(&self, key: &RunKey, limit: usize) -> StoreResult<Vec<VerdictRecord>> {
+        let key = key.clone();
+        self.read(move |connection| read::verdicts(connection, &key, limit)).await
+    }
+
+    async fn project(&self, name: &str) -> StoreResult<Option<String>> {
+        let name = name.to_owned();
+        self.read(move |connection| keep::project(connection, &name)).await
+    }
+
+    async fn put_project(&self, name: &str, document: &str) -> StoreResult<()> {
+        let (name, document) = (name.to_owned(), document.to_owned());
+        self.writer.write(move |connection| keep::put_project(connection, &name, &document)).await
+    }
+
+    async fn tokens(&self) -> StoreResult<Vec<TokenRecord>> {
+        self.read(keep::tokens).await
+    }
+
+    async fn put_token(&self, token: TokenRecord) -> StoreResult<()> {
+        self.writer.write(move |connection| keep::put_token(connection, &token)).await
+    }
+
+    async fn revoke_token(&self, id: &str, now: Timestamp) -> StoreResult<bool> {
+        let id = id.to_owned();
+        self.writer.write(move |connection| keep::revoke_token(connection, &id, now)).await
+    }
+
+    async fn put_task(&self, project: &str, name: &str, deliveries: Vec<i64>, now: Timestamp) -> StoreResult<()> {
+        let (project, name) = (project.to_owned(), name.to_owned());
+        self.writer.write(move |connection| keep::put_task(connection, &project, &name, &deliveries, now)).await
+    }
+
+    async fn task(&self, project: &str, name: &str) -> StoreResult<Option<TaskRecord>> {
+        let (project, name) = (project.to_owned(), name.to_owned());
+        self.read(move |connection| keep::task(connection, &project, &name)).await
+    }
+
+    async fn backlog(&self) -> StoreResult<Backlog> {
+        self.read(read::backlog).await
     }
 
     async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {

@@ -1,6 +1,7 @@
 //! Opening a file: whose it is, what it holds, which version of it.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,12 +21,25 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Statements kept compiled.
 const CACHED: usize = 64;
 
+/// What may be done with a file that holds params: only by its owner. SQLite gives the files beside it the same mode.
+const OWNER: u32 = 0o600;
+
+/// Makes the file, readable by its owner alone, unless it is there.
+pub(super) fn private(file: &Path) -> StoreResult<()> {
+    match File::options().create_new(true).write(true).mode(OWNER).open(file) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(StoreError::Unavailable(format!("{}: {}", file.display(), error.kind()))),
+    }
+}
+
 /// Takes the file for this process, by a lock on a file beside it: SQLite locks the database itself as it needs.
 pub(super) fn lock(file: &Path) -> StoreResult<File> {
     let mut name = file.as_os_str().to_owned();
     name.push(".lock");
-    let unavailable = |error: std::io::Error| StoreError::Unavailable(format!("its lock file: {}", error.kind()));
-    let lock = File::options().create(true).truncate(false).write(true).open(name).map_err(unavailable)?;
+    let unavailable =
+        |error: std::io::Error| StoreError::Unavailable(format!("{}.lock: {}", file.display(), error.kind()));
+    let lock = File::options().create(true).truncate(false).write(true).mode(OWNER).open(name).map_err(unavailable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StoreError::Held(file.to_owned())),
@@ -34,6 +48,7 @@ pub(super) fn lock(file: &Path) -> StoreResult<File> {
 }
 
 pub(super) fn connect(file: &Path) -> StoreResult<Connection> {
+    private(file)?;
     let connection = Connection::open(file)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(CACHED);

@@ -3,29 +3,121 @@
 use runbell_core::{RunState, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
-use super::timestamp;
+use super::{micros, timestamp};
 use crate::error::{StoreError, StoreResult};
-use crate::model::{AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, Registered, RunKey, StoredRun};
+use crate::model::{
+    AttemptRecord, Backlog, DeliveryFilter, DeliveryRecord, DeliveryState, Registered, RunFilter, RunKey, RunRecord,
+    StoredRun, VerdictRecord,
+};
+
+const RUN: &str = "SELECT id, document, version, generation, state, project, uid, iteration FROM runs";
 
 pub(super) fn run(connection: &Connection, key: &RunKey) -> StoreResult<Option<StoredRun>> {
     // Run and notifications as of one moment.
     let transaction = connection.unchecked_transaction()?;
-    let sql = "SELECT id, document, version, generation FROM runs WHERE project = ?1 AND uid = ?2 AND iteration = ?3";
-    let found: Option<(i64, String, i64, i64)> = transaction
-        .prepare_cached(sql)?
-        .query_row(params![key.project, key.uid, key.iteration], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })
+    let sql = format!("{RUN} WHERE project = ?1 AND uid = ?2 AND iteration = ?3");
+    let found = transaction
+        .prepare_cached(&sql)?
+        .query_row(params![key.project, key.uid, key.iteration], run_record)
         .optional()?;
-    let Some((id, document, version, generation)) = found else { return Ok(None) };
+    let Some(mut found) = found else { return Ok(None) };
+    found.run.notifications = notifications(&transaction, &found)?;
+    Ok(Some(found.run))
+}
+
+fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
+    Ok(RunRecord {
+        id: row.get(0)?,
+        key: RunKey { project: row.get(5)?, uid: row.get(6)?, iteration: row.get(7)? },
+        run: StoredRun {
+            document: row.get(1)?,
+            version: row.get(2)?,
+            generation: row.get(3)?,
+            state: row.get(4)?,
+            notifications: Vec::new(),
+        },
+    })
+}
+
+fn notifications(connection: &Connection, run: &RunRecord) -> StoreResult<Vec<Registered>> {
     let sql = "SELECT name, kind, document, secret FROM notifications WHERE run_id = ?1 AND generation = ?2 ORDER BY position";
-    let notifications = transaction
-        .prepare_cached(sql)?
-        .query_map(params![id, generation], |row| {
-            Ok(Registered { name: row.get(0)?, kind: row.get(1)?, document: row.get(2)?, secret: row.get(3)? })
-        })?
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![run.id, run.run.generation], |row| {
+        Ok(Registered { name: row.get(0)?, kind: row.get(1)?, document: row.get(2)?, secret: row.get(3)? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A condition of a query, and its values.
+#[derive(Default)]
+struct Where {
+    sql: String,
+    values: Vec<rusqlite::types::Value>,
+}
+
+impl Where {
+    fn and(&mut self, condition: &str, values: impl IntoIterator<Item = rusqlite::types::Value>) {
+        self.sql.push_str(if self.sql.is_empty() { " WHERE " } else { " AND " });
+        self.sql.push_str(condition);
+        self.values.extend(values);
+    }
+
+    fn text(&mut self, column: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.and(&format!("{column} = ?"), [value.to_owned().into()]);
+        }
+    }
+
+    fn one_of(&mut self, column: &str, values: &[String]) {
+        if !values.is_empty() {
+            let marks = vec!["?"; values.len()].join(", ");
+            self.and(&format!("{column} IN ({marks})"), values.iter().map(|value| value.clone().into()));
+        }
+    }
+
+    fn time(&mut self, condition: &str, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            self.and(condition, [micros(at).into()]);
+        }
+    }
+}
+
+pub(super) fn runs(connection: &Connection, filter: &RunFilter, limit: usize) -> StoreResult<Vec<RunRecord>> {
+    let transaction = connection.unchecked_transaction()?;
+    let mut wanted = Where::default();
+    wanted.text("project", Some(&filter.project));
+    wanted.one_of("uid", &filter.uids);
+    wanted.one_of("state", &filter.states);
+    match filter.name.as_deref().map(|name| name.strip_prefix('~').ok_or(name)) {
+        Some(Ok(part)) => wanted.and("instr(lower(name), lower(?)) > 0", [part.to_owned().into()]),
+        Some(Err(name)) => wanted.text("name", Some(name)),
+        None => {}
+    }
+    if filter.top_only {
+        wanted.and("iteration = 0", []);
+    }
+    if filter.with_notifications {
+        let registered =
+            "EXISTS (SELECT 1 FROM notifications AS n WHERE n.run_id = runs.id AND n.generation = runs.generation)";
+        wanted.and(registered, []);
+    }
+    wanted.time("started_at >= ?", filter.started_from);
+    wanted.time("started_at <= ?", filter.started_to);
+    wanted.time("updated_at >= ?", filter.updated_from);
+    wanted.time("updated_at <= ?", filter.updated_to);
+    if let Some(before) = filter.before {
+        wanted.and("id < ?", [before.into()]);
+    }
+    wanted.values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
+    let sql = format!("{RUN}{} ORDER BY id DESC LIMIT ?", wanted.sql);
+    let mut found: Vec<RunRecord> = transaction
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(wanted.values), run_record)?
         .collect::<Result<_, _>>()?;
-    Ok(Some(StoredRun { document, version, generation, notifications }))
+    for record in &mut found {
+        record.run.notifications = notifications(&transaction, record)?;
+    }
+    Ok(found)
 }
 
 pub(super) fn next_due(connection: &Connection) -> StoreResult<Option<Timestamp>> {
@@ -34,8 +126,27 @@ pub(super) fn next_due(connection: &Connection) -> StoreResult<Option<Timestamp>
     due.map(timestamp).transpose()
 }
 
+pub(super) fn backlog(connection: &Connection) -> StoreResult<Backlog> {
+    let sql = "SELECT status, count(*), min(created_at) FROM deliveries \
+               WHERE status IN ('pending', 'leased', 'retry') GROUP BY status";
+    let mut backlog = Backlog::default();
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    for row in rows {
+        let (status, count, oldest): (String, i64, i64) = row?;
+        match status.as_str() {
+            "pending" => backlog.pending = count,
+            "leased" => backlog.leased = count,
+            _ => backlog.retry = count,
+        }
+        let oldest = timestamp(oldest)?;
+        backlog.oldest = Some(backlog.oldest.map_or(oldest, |known| known.min(oldest)));
+    }
+    Ok(backlog)
+}
+
 const RECORD: &str = "SELECT d.id, d.key, r.project, r.uid, r.iteration, d.name, n.kind, d.state, d.status, d.attempts, \
-                      d.reason, d.due_at, d.created_at, d.finished_at \
+                      d.reason, d.due_at, d.created_at, d.finished_at, d.at \
                       FROM deliveries AS d JOIN runs AS r ON r.id = d.run_id JOIN notifications AS n ON n.id = d.notification_id";
 
 pub(super) fn deliveries(
@@ -43,31 +154,71 @@ pub(super) fn deliveries(
     filter: &DeliveryFilter,
     limit: usize,
 ) -> StoreResult<Vec<DeliveryRecord>> {
-    let (mut sql, mut values) = (format!("{RECORD} WHERE 1"), Vec::<rusqlite::types::Value>::new());
-    let texts = [
-        ("r.project", filter.project.clone()),
-        ("r.uid", filter.uid.clone()),
-        ("d.name", filter.notification.clone()),
-        ("d.status", filter.status.map(|status| status.as_str().to_owned())),
-    ];
-    for (column, value) in texts.into_iter().filter_map(|(column, value)| Some((column, value?))) {
-        sql.push_str(&format!(" AND {column} = ?"));
-        values.push(value.into());
+    let mut wanted = Where::default();
+    wanted.text("r.project", filter.project.as_deref());
+    wanted.text("r.uid", filter.uid.as_deref());
+    wanted.text("d.name", filter.notification.as_deref());
+    wanted.text("n.kind", filter.kind.as_deref());
+    wanted.text("d.state", filter.state.map(RunState::as_str));
+    if let Some(status) = filter.status {
+        // Written out, so that an index for one state can be used.
+        wanted.and(&format!("d.status = '{}'", status.as_str()), []);
     }
     if let Some(before) = filter.before {
-        sql.push_str(" AND d.id < ?");
-        values.push(before.into());
+        wanted.and("d.id < ?", [before.into()]);
     }
-    sql.push_str(" ORDER BY d.id DESC LIMIT ?");
-    values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
+    wanted.values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
+    let sql = format!("{RECORD}{} ORDER BY d.id DESC LIMIT ?", wanted.sql);
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), |row| Ok(record(row)))?;
+    let rows = statement.query_map(params_from_iter(wanted.values), |row| Ok(record(row)))?;
     rows.map(|row| row?).collect()
+}
+
+/// The last delivery of each notification in the run's present list.
+pub(super) fn latest(connection: &Connection, key: &RunKey) -> StoreResult<Vec<DeliveryRecord>> {
+    let sql = format!(
+        "{RECORD} WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 AND d.id IN ( \
+         SELECT max(last.id) FROM deliveries AS last JOIN notifications AS m ON m.id = last.notification_id \
+         WHERE last.run_id = r.id AND m.generation = r.generation GROUP BY last.name) ORDER BY d.id"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![key.project, key.uid, key.iteration], |row| Ok(record(row)))?;
+    rows.map(|row| row?).collect()
+}
+
+pub(super) fn verdicts(connection: &Connection, key: &RunKey, limit: usize) -> StoreResult<Vec<VerdictRecord>> {
+    let sql = "SELECT v.notification, v.state, v.reason, v.detail, v.at, d.id, d.status, d.reason FROM verdicts AS v \
+               JOIN runs AS r ON r.id = v.run_id LEFT JOIN deliveries AS d ON d.id = v.delivery_id \
+               WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 ORDER BY v.id DESC LIMIT ?4";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![key.project, key.uid, key.iteration, limit], |row| {
+        let (state, status): (String, Option<String>) = (row.get(1)?, row.get(6)?);
+        let delivery = match (row.get::<_, Option<i64>>(5)?, status.as_deref().and_then(delivery_state)) {
+            (Some(id), Some(status)) => Some((id, status, row.get(7)?)),
+            _ => None,
+        };
+        let at: i64 = row.get(4)?;
+        let (notification, reason, detail) = (row.get(0)?, row.get(2)?, row.get(3)?);
+        Ok(timestamp(at).map(|at| VerdictRecord {
+            notification,
+            state: state.parse().unwrap_or(RunState::Unknown),
+            reason,
+            detail,
+            at,
+            delivery,
+        }))
+    })?;
+    rows.map(|row| row?).collect()
+}
+
+fn delivery_state(word: &str) -> Option<DeliveryState> {
+    DeliveryState::ALL.into_iter().find(|known| known.as_str() == word)
 }
 
 fn record(row: &Row<'_>) -> StoreResult<DeliveryRecord> {
     let (state, status): (String, String) = (row.get(7)?, row.get(8)?);
-    let status = DeliveryState::ALL.into_iter().find(|known| known.as_str() == status);
+    let status = delivery_state(&status);
     let due: Option<i64> = row.get(11)?;
     let finished: Option<i64> = row.get(13)?;
     Ok(DeliveryRecord {
@@ -77,6 +228,7 @@ fn record(row: &Row<'_>) -> StoreResult<DeliveryRecord> {
         notification: row.get(5)?,
         kind: row.get(6)?,
         state: state.parse().unwrap_or(RunState::Unknown),
+        at: timestamp(row.get(14)?)?,
         status: status.ok_or_else(|| StoreError::Unavailable("the database holds an unknown state".to_owned()))?,
         attempts: row.get(9)?,
         reason: row.get(10)?,
@@ -113,9 +265,4 @@ pub(super) fn delivery(
     })?;
     let attempts = attempts.map(|row| row?).collect::<StoreResult<_>>()?;
     Ok(Some((found, attempts)))
-}
-
-pub(super) fn secret(connection: &Connection, project: &str, name: &str) -> StoreResult<Option<Vec<u8>>> {
-    let sql = "SELECT sealed FROM secrets WHERE project = ?1 AND name = ?2";
-    Ok(connection.prepare_cached(sql)?.query_row(params![project, name], |row| row.get(0)).optional()?)
 }

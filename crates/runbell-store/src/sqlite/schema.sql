@@ -7,9 +7,20 @@ CREATE TABLE runs (
     version     INTEGER NOT NULL,
     generation  INTEGER NOT NULL,
     document    TEXT NOT NULL,
+    -- What runs are looked for by, taken from the document; the state is the one last told.
+    name        TEXT NOT NULL,
+    state       TEXT NOT NULL,
+    started_at  INTEGER,
     updated_at  INTEGER NOT NULL,
+    heartbeat_at INTEGER,
     UNIQUE (project, uid, iteration)
 ) STRICT;
+CREATE INDEX runs_updated ON runs (updated_at);
+
+CREATE TABLE projects (
+    name        TEXT PRIMARY KEY,
+    document    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Rows of earlier generations stay while a delivery needs them.
 CREATE TABLE notifications (
@@ -40,7 +51,9 @@ CREATE TABLE verdicts (
     state        TEXT NOT NULL,
     reason       TEXT NOT NULL,
     detail       TEXT,
-    at           INTEGER NOT NULL
+    at           INTEGER NOT NULL,
+    -- What followed; nothing after a skip, and nothing once the delivery is pruned.
+    delivery_id  INTEGER
 ) STRICT;
 CREATE INDEX verdicts_by_run ON verdicts (run_id);
 
@@ -74,7 +87,8 @@ CREATE TABLE deliveries (
     CHECK ((status IN ('sent', 'failed', 'superseded')) = (finished_at IS NOT NULL))
 ) STRICT;
 CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status IN ('pending', 'leased', 'retry');
-CREATE INDEX deliveries_lane ON deliveries (run_id, name, id) WHERE status IN ('pending', 'leased', 'retry');
+CREATE INDEX deliveries_lane ON deliveries (run_id, name, id);
+CREATE INDEX deliveries_failed ON deliveries (id) WHERE status = 'failed';
 CREATE INDEX deliveries_by_snapshot ON deliveries (snapshot_id);
 CREATE INDEX deliveries_by_notification ON deliveries (notification_id);
 CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
@@ -99,6 +113,26 @@ CREATE TABLE attempts (
     ambiguous   INTEGER NOT NULL,
     PRIMARY KEY (delivery_id, number)
 ) STRICT, WITHOUT ROWID;
+
+-- Access tokens; of their secrets only the SHA-256 is kept. Revoked ones stay: a server that had a token asks for one.
+CREATE TABLE tokens (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL,
+    hash       BLOB NOT NULL,
+    admin      INTEGER NOT NULL,
+    projects   TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    revoked_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- Work that a caller polls: it is done once each of its deliveries was tried.
+CREATE TABLE tasks (
+    name       TEXT PRIMARY KEY,
+    project    TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    deliveries TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tasks_created ON tasks (created_at);
 
 -- Written to find out whether anything can be written.
 CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL) STRICT;

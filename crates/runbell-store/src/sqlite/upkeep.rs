@@ -3,58 +3,91 @@
 use std::path::Path;
 
 use rusqlite::backup::Backup;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use runbell_core::Timestamp;
 
 use super::micros;
+use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
 
 /// How many pages a backup copies before it lets others go on.
 const PAGES: i32 = 1_024;
 
 pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) -> StoreResult<usize> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let (before, limit) = (micros(before), i64::try_from(limit).unwrap_or(i64::MAX));
     let sql = "DELETE FROM deliveries WHERE id IN \
                (SELECT id FROM deliveries WHERE finished_at < ?1 ORDER BY finished_at LIMIT ?2) \
-               RETURNING snapshot_id, notification_id";
-    let pruned: Vec<(i64, i64)> = connection
+               RETURNING id, snapshot_id, run_id";
+    let pruned: Vec<(i64, i64, i64)> = connection
         .prepare_cached(sql)?
-        .query_map(params![micros(before), limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map(params![before, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
-    // What only those needed: snapshots, and notifications of lists that were replaced, with their secrets.
-    let mut snapshot = connection.prepare_cached(
-        "DELETE FROM snapshots WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE snapshot_id = ?1)",
-    )?;
-    let mut notification = connection.prepare_cached(
-        "DELETE FROM notifications WHERE id = ?1 \
-         AND generation < (SELECT generation FROM runs WHERE runs.id = notifications.run_id) \
-         AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notification_id = ?1) RETURNING project, secret",
-    )?;
-    let mut secret = connection.prepare_cached(
-        "DELETE FROM secrets WHERE project = ?1 AND name = ?2 AND NOT EXISTS \
-         (SELECT 1 FROM notifications WHERE notifications.project = ?1 AND notifications.secret = ?2)",
-    )?;
-    for (snapshot_id, notification_id) in &pruned {
-        snapshot.execute([snapshot_id])?;
-        let freed: Option<(String, Option<String>)> =
-            notification.query_row([notification_id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        if let Some((project, Some(name))) = freed.filter(|(_, name)| is_internal(name.as_deref())) {
-            secret.execute(params![project, name])?;
-        }
+    for (id, snapshot_id, run_id) in &pruned {
+        forget_snapshot(connection, *snapshot_id)?;
+        let sql = "DELETE FROM verdicts WHERE run_id = ?1 AND (delivery_id = ?2 OR at < ?3)";
+        connection.prepare_cached(sql)?.execute([run_id, id, &before])?;
+        let generation = "SELECT generation FROM runs WHERE id = ?1";
+        let generation: i64 = connection.prepare_cached(generation)?.query_row([run_id], |row| row.get(0))?;
+        forget_lists(connection, *run_id, generation)?;
     }
-    Ok(pruned.len())
+    // Runs that ended and were not touched since, once nothing is left of their deliveries.
+    let sql = "SELECT id FROM runs WHERE updated_at < ?1 \
+               AND state IN ('completed', 'error', 'aborted', 'skipped') \
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = runs.id) ORDER BY updated_at LIMIT ?2";
+    let ended: Vec<i64> =
+        connection.prepare_cached(sql)?.query_map([before, limit], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for run_id in &ended {
+        forget_run(connection, *run_id)?;
+    }
+    let sql = "DELETE FROM tasks WHERE name IN (SELECT name FROM tasks WHERE created_at < ?1 LIMIT ?2)";
+    let tasks = connection.prepare_cached(sql)?.execute([before, limit])?;
+    Ok(pruned.len().max(ended.len()).max(tasks))
 }
 
-/// Secrets that were made of a notification's params. Those that a project was given by name stay until they are deleted.
-fn is_internal(name: Option<&str>) -> bool {
-    name.is_some_and(|name| name.starts_with("mlrun.notifications."))
+/// Forgets a run and everything of its.
+pub(super) fn forget_run(connection: &Connection, run_id: i64) -> StoreResult<()> {
+    let snapshots: Vec<i64> = connection
+        .prepare_cached("DELETE FROM deliveries WHERE run_id = ?1 RETURNING snapshot_id")?
+        .query_map([run_id], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for snapshot in snapshots {
+        forget_snapshot(connection, snapshot)?;
+    }
+    forget_lists(connection, run_id, i64::MAX)?;
+    connection.prepare_cached("DELETE FROM runs WHERE id = ?1")?.execute([run_id])?;
+    Ok(())
+}
+
+fn forget_snapshot(connection: &Connection, id: i64) -> StoreResult<()> {
+    let sql = "DELETE FROM snapshots WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE snapshot_id = ?1)";
+    connection.prepare_cached(sql)?.execute([id])?;
+    Ok(())
+}
+
+/// Forgets notifications of lists before `generation` that no delivery needs, and the secrets that only they used.
+pub(super) fn forget_lists(connection: &Connection, run_id: i64, generation: i64) -> StoreResult<()> {
+    let sql = "DELETE FROM notifications WHERE run_id = ?1 AND generation < ?2 \
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notification_id = notifications.id) \
+               RETURNING project, secret";
+    let freed: Vec<(String, Option<String>)> = connection
+        .prepare_cached(sql)?
+        .query_map([run_id, generation], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (project, name) in freed {
+        let Some(name) = name.filter(|name| name.starts_with(INTERNAL)) else { continue };
+        let sql = "DELETE FROM secrets WHERE project = ?1 AND name = ?2 AND NOT EXISTS \
+                   (SELECT 1 FROM notifications WHERE notifications.project = ?1 AND notifications.secret = ?2)";
+        connection.prepare_cached(sql)?.execute(params![project, name])?;
+    }
+    Ok(())
 }
 
 pub(super) fn backup(connection: &Connection, file: &Path) -> StoreResult<()> {
     if file.exists() {
         return Err(StoreError::Unavailable("the backup's file exists already; name another one".to_owned()));
     }
+    super::open::private(file)?;
     let mut target = Connection::open(file)?;
     let backup = Backup::new(connection, &mut target)?;
     backup.run_to_completion(PAGES, std::time::Duration::ZERO, None)?;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use runbell_core::{RunState, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{micros, timestamp};
+use super::{micros, read, timestamp};
 use crate::error::{StoreError, StoreResult};
-use crate::model::{Completion, Ending, Lease, Registered, RunKey};
+use crate::model::{Completion, DeliveryFilter, Ending, Lease, Registered, RunKey};
 
 /// Nothing older of the same run and notification may be on its way.
 const CLAIM: &str = "
@@ -25,11 +25,12 @@ const CLAIM: &str = "
 
 const LEASED: &str = "
     SELECT d.id, d.fence, d.key, r.project, r.uid, r.iteration, s.document, n.name, n.kind, n.document, n.secret,
-           d.state, d.at, d.attempts - d.replayed_at, d.last_chance
+           d.state, d.at, d.attempts - d.replayed_at, d.last_chance, x.sealed, d.created_at
     FROM deliveries AS d
     JOIN runs AS r ON r.id = d.run_id
     JOIN notifications AS n ON n.id = d.notification_id
     JOIN snapshots AS s ON s.id = d.snapshot_id
+    LEFT JOIN secrets AS x ON x.project = n.project AND x.name = n.secret
     WHERE d.id = ?1";
 
 /// A lease that has run out is leased anew: its holder is gone, or so slow that it counts as gone.
@@ -65,6 +66,8 @@ fn lease_of(row: &Row<'_>) -> StoreResult<Lease> {
         at: timestamp(row.get(12)?)?,
         attempt: row.get(13)?,
         last_chance: row.get(14)?,
+        sealed: row.get(15)?,
+        created_at: timestamp(row.get(16)?)?,
     })
 }
 
@@ -130,12 +133,50 @@ pub(super) fn complete(connection: &Connection, completion: &Completion) -> Stor
     Ok(true)
 }
 
-pub(super) fn replay(connection: &Connection, project: &str, id: i64, now: Timestamp) -> StoreResult<bool> {
+pub(super) fn hasten(connection: &Connection, ids: &[i64], now: Timestamp) -> StoreResult<()> {
+    let sql = "UPDATE deliveries SET due_at = ?2 WHERE id = ?1 AND status IN ('pending', 'retry') AND due_at > ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    for id in ids {
+        statement.execute(params![id, micros(now)])?;
+    }
+    Ok(())
+}
+
+pub(super) fn replay(
+    connection: &Connection,
+    project: &str,
+    id: i64,
+    now: Timestamp,
+    new_key: bool,
+) -> StoreResult<Option<i64>> {
+    if new_key {
+        let sql = "INSERT INTO deliveries (key, run_id, notification_id, snapshot_id, name, state, at, status, due_at, created_at) \
+                   SELECT 'rb_' || lower(hex(randomblob(16))), run_id, notification_id, snapshot_id, name, state, at, \
+                   'pending', ?3, ?3 FROM deliveries \
+                   WHERE id = ?2 AND status IN ('sent', 'failed', 'superseded') \
+                   AND run_id IN (SELECT id FROM runs WHERE project = ?1)";
+        let made = connection.prepare_cached(sql)?.execute(params![project, id, micros(now)])?;
+        return Ok((made > 0).then(|| connection.last_insert_rowid()));
+    }
     let sql = "UPDATE deliveries SET status = 'pending', due_at = ?3, finished_at = NULL, last_chance = 0, \
                replayed_at = attempts \
                WHERE id = ?2 AND status IN ('sent', 'failed', 'superseded') \
                AND run_id IN (SELECT id FROM runs WHERE project = ?1)";
-    Ok(connection.prepare_cached(sql)?.execute(params![project, id, micros(now)])? > 0)
+    Ok((connection.prepare_cached(sql)?.execute(params![project, id, micros(now)])? > 0).then_some(id))
+}
+
+pub(super) fn replay_all(
+    connection: &Connection,
+    filter: &DeliveryFilter,
+    limit: usize,
+    now: Timestamp,
+    new_key: bool,
+) -> StoreResult<Vec<i64>> {
+    let mut replayed = Vec::new();
+    for record in read::deliveries(connection, filter, limit)? {
+        replayed.extend(replay(connection, &record.run.project, record.id, now, new_key)?);
+    }
+    Ok(replayed)
 }
 
 pub(super) fn cancel(connection: &Connection, project: &str, id: i64, now: Timestamp) -> StoreResult<bool> {

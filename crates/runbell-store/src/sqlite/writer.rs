@@ -51,7 +51,7 @@ impl Writer {
         &self,
         write: impl FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
-        let stopped = || StoreError::Unavailable("the store is closed".to_owned());
+        let stopped = || StoreError::Unavailable("it takes no writes at present".to_owned());
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let outcome = alone(connection, write);

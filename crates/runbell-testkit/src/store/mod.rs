@@ -1,5 +1,7 @@
 //! The contract of a store: nothing is lost, nothing is done twice, and what came first goes first.
 
+mod keep;
+
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -7,8 +9,8 @@ use std::time::Duration;
 
 use runbell_core::{RunState, Timestamp};
 use runbell_store::{
-    Completion, DeliveryFilter, DeliveryState, Ending, Intake, Lease, NewDelivery, NewVerdict, Registered, RunKey,
-    SealedSecret, Store, StoreError,
+    Completion, Deliver, DeliveryFilter, DeliveryState, Ending, Intake, Lease, NewDelivery, NewVerdict, Registered,
+    RunFacts, RunKey, SealedSecret, Store, StoreError,
 };
 
 use crate::check::Check;
@@ -33,6 +35,10 @@ pub async fn store_contract<S: Store, F: Future<Output = S>>(make: impl Fn() -> 
     replay_and_cancel(&make().await).await;
     lists_and_pages(&make().await).await;
     pruning(&make().await).await;
+    keep::verdicts_and_latest(&make().await).await;
+    keep::runs(&make().await).await;
+    keep::secrets(&make().await).await;
+    keep::tokens_projects_tasks(&make().await).await;
     many_at_once(Arc::new(make().await)).await;
 }
 
@@ -62,6 +68,7 @@ fn transition(uid: &str, expected: Option<i64>, state: RunState, names: &[&str],
     Intake {
         run: key(uid),
         document: format!(r#"{{"state":"{state}"}}"#),
+        facts: RunFacts { name: "train".to_owned(), state: state.to_string(), started_at: Some(at(seconds)) },
         expected,
         notifications: expected.is_none().then(|| names.iter().map(|name| registered(name)).collect()),
         secrets: Vec::new(),
@@ -78,6 +85,7 @@ fn transition(uid: &str, expected: Option<i64>, state: RunState, names: &[&str],
                 at: at(seconds),
             })
             .collect(),
+        deliver: Deliver::Always,
         now: at(seconds),
     }
 }
@@ -151,9 +159,30 @@ async fn lists_of_notifications<S: Store>(store: &S) {
     check.equal("its names", &run.notifications.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), &vec!["b"]);
     check.equal("a secret", &store.secret("p", "s").await.expect("read"), &Some(vec![1, 2, 3]));
     check.equal("another project's", &store.secret("q", "s").await.expect("read"), &None);
-    // What was promised for the old list still stands.
+    // The new list takes the place of what was not yet delivered for the old one.
     let names: Vec<String> = claim(store, 2).await.into_iter().map(|lease| lease.notification.name).collect();
-    check.equal("the leases", &names, &vec!["a".to_owned(), "b".to_owned()]);
+    check.equal("the leases", &names, &vec!["b".to_owned()]);
+    let old = DeliveryFilter { notification: Some("a".to_owned()), ..DeliveryFilter::default() };
+    let old = store.deliveries(&old, 10).await.expect("read");
+    check.equal("the old promise", &old[0].status, &DeliveryState::Superseded);
+
+    let check = self::check("what a list takes the place of");
+    let again = |expected, name: &str, state| Intake {
+        notifications: Some(vec![registered(name)]),
+        deliver: Deliver::IfSuperseded,
+        ..transition("v", Some(expected), state, &[name], 3)
+    };
+    store.intake(transition("v", None, RunState::Running, &["a"], 2)).await.expect("taken in");
+    let running = only(&check, store, 2).await;
+    store.complete(ended(&running, Ending::Sent, 2)).await.expect("answered");
+    let nothing = store.intake(again(1, "b", RunState::Running)).await.expect("taken in");
+    check.equal("after all was sent", &(nothing.superseded, nothing.deliveries.len()), &(0, 0));
+    store.intake(transition("v", Some(2), RunState::Completed, &["b"], 3)).await.expect("taken in");
+    let other = store.intake(again(3, "c", RunState::Error)).await.expect("taken in");
+    check.equal("of another state", &(other.superseded, other.deliveries.len()), &(1, 0));
+    store.intake(transition("v", Some(4), RunState::Completed, &["c"], 3)).await.expect("taken in");
+    let same = store.intake(again(5, "d", RunState::Completed)).await.expect("taken in");
+    check.equal("of the same state", &(same.superseded, same.deliveries.len()), &(1, 1));
 }
 
 async fn leases<S: Store>(store: &S) {
@@ -252,17 +281,25 @@ async fn replay_and_cancel<S: Store>(store: &S) {
     let check = check("replay and cancel");
     let made = store.intake(transition("u", None, RunState::Completed, &["a"], 0)).await.expect("taken in").deliveries;
     let id = made[0];
-    check.ensure(!store.replay("p", id, at(1)).await.expect("answered"), || "a waiting one is replayed".to_owned());
+    check.ensure(store.replay("p", id, at(1), false).await.expect("answered").is_none(), || {
+        "a waiting one is replayed".to_owned()
+    });
     check.ensure(!store.cancel("q", id, at(1)).await.expect("answered"), || "another project cancels it".to_owned());
     check.ensure(store.cancel("p", id, at(1)).await.expect("answered"), || "it is not cancelled".to_owned());
     check.equal("cancelled", &status(store, id).await, &DeliveryState::Superseded);
-    check.ensure(!store.replay("q", id, at(1)).await.expect("answered"), || "another project replays it".to_owned());
-    check.ensure(store.replay("p", id, at(2)).await.expect("answered"), || "it is not replayed".to_owned());
+    check.ensure(store.replay("q", id, at(1), false).await.expect("answered").is_none(), || {
+        "another project replays it".to_owned()
+    });
+    check.ensure(store.replay("p", id, at(2), false).await.expect("answered") == Some(id), || {
+        "it is not replayed".to_owned()
+    });
     let lease = only(&check, store, 2).await;
     check.equal("its key and attempt", &(lease.key.as_str(), lease.attempt), &("u/a/completed", 1));
     check.ensure(!store.cancel("p", id, at(3)).await.expect("answered"), || "a leased one is cancelled".to_owned());
     store.complete(ended(&lease, Ending::Failed, 3)).await.expect("answered");
-    check.ensure(store.replay("p", id, at(4)).await.expect("answered"), || "a failed one is not replayed".to_owned());
+    check.ensure(store.replay("p", id, at(4), false).await.expect("answered") == Some(id), || {
+        "a failed one is not replayed".to_owned()
+    });
     let lease = only(&check, store, 4).await;
     check.equal("the schedule begins anew", &lease.attempt, &1);
     store.complete(ended(&lease, Ending::Sent, 5)).await.expect("answered");

@@ -1,0 +1,182 @@
+//! Runs as MLRun's SDK stores, changes and reads them, and what their notifications come to.
+
+use runbell_core::{Map, Result, RunSnapshot, RunState, Value, value};
+use runbell_store::{DeliveryRecord, DeliveryState, RunKey, StoredRun};
+
+use super::desk::{Change, Evaluate};
+use super::intake::document;
+use super::{Dispatcher, EventError, Taken};
+
+/// How long a reason may be in `status.notifications`: MLRun's column holds 255 characters.
+const REASON: usize = 255;
+
+impl Dispatcher {
+    /// Stores a run. Entering another state is a transition, and its registered notifications are decided about;
+    /// `spec.notifications` inside it register nothing, for the SDK that stored it sends them by itself.
+    ///
+    /// # Errors
+    /// See [`EventError`]; whatever it is, nothing was kept.
+    pub async fn store_run(&self, key: &RunKey, run: Value) -> Result<Taken, EventError> {
+        let run = document(&key.project, &key.uid, Some(key.iteration), run, "")?;
+        self.made(self.desk.change(key, false, |stored, now| {
+            let evaluate = news(stored, &run);
+            Ok(Change::current(run.clone(), now, evaluate))
+        }))
+        .await
+    }
+
+    /// Changes fields of a run, each named by its dotted path: `{"status.state": "completed"}`.
+    ///
+    /// # Errors
+    /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`]; whatever it is, nothing was kept.
+    pub async fn update_run(&self, key: &RunKey, changes: &Map) -> Result<Taken, EventError> {
+        self.made(self.desk.change(key, false, |stored, now| {
+            let stored = stored.ok_or(EventError::NoRun)?;
+            let mut changed = read(stored)?;
+            for (path, value) in changes {
+                set(&mut changed, path, value.clone())?;
+            }
+            let run = document(&key.project, &key.uid, None, changed, "")?;
+            let evaluate = news(Some(stored), &run);
+            Ok(Change::current(run, now, evaluate))
+        }))
+        .await
+    }
+
+    /// Registers a run's notifications anew. An equal list changes nothing; another one takes the place of what is not yet
+    /// delivered, and is decided about at once only if it did so for the run's present state.
+    ///
+    /// # Errors
+    /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`]; whatever it is, nothing was kept.
+    pub async fn set_notifications(&self, key: &RunKey, list: &Value) -> Result<Taken, EventError> {
+        self.made(self.desk.change(key, false, |stored, now| {
+            let mut change = present(stored, now, Evaluate::IfSuperseded)?;
+            change.notifications = Some(list.clone());
+            Ok(change)
+        }))
+        .await
+    }
+
+    /// Decides about a run's registered notifications for the state it is in. What was delivered is not delivered again.
+    ///
+    /// # Errors
+    /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`].
+    pub async fn push(&self, key: &RunKey) -> Result<Taken, EventError> {
+        self.made(self.desk.change(key, false, |stored, now| present(stored, now, Evaluate::Always))).await
+    }
+
+    /// A run's document as it is told: with the registered notifications, and what became of each in
+    /// `status.notifications`, when there are any.
+    ///
+    /// # Errors
+    /// [`EventError::Internal`] when the stored document cannot be read.
+    pub fn told(&self, run: &StoredRun, latest: &[DeliveryRecord]) -> Result<Value, EventError> {
+        let mut told = read(run)?;
+        if run.notifications.is_empty() {
+            return Ok(told);
+        }
+        let (mut list, mut statuses) = (Vec::new(), Map::new());
+        for registered in &run.notifications {
+            list.push(value::read(&registered.document).unwrap_or(Value::Null));
+            let last = latest.iter().find(|delivery| delivery.notification == registered.name);
+            statuses.insert(registered.name.clone(), status(last).into());
+        }
+        set(&mut told, "spec.notifications", list.into())?;
+        set(&mut told, "status.notifications", statuses.into())?;
+        Ok(told)
+    }
+}
+
+/// How a notification stands, for those who know MLRun's three words.
+fn status(last: Option<&DeliveryRecord>) -> Map {
+    let word = match last.map(|last| last.status) {
+        None | Some(DeliveryState::Pending | DeliveryState::Leased | DeliveryState::Retry) => "pending",
+        Some(DeliveryState::Sent) => "sent",
+        Some(DeliveryState::Failed | DeliveryState::Superseded) => "error",
+    };
+    let reason = last.filter(|_| word != "sent").and_then(|last| last.reason.as_deref());
+    let sent = last.filter(|_| word == "sent").and_then(|last| last.finished_at);
+    let mut status = Map::from_iter([
+        ("status".to_owned(), Value::from(word)),
+        ("sent_time".to_owned(), sent.map_or(Value::Null, |at| Value::from(at.to_string()))),
+        ("reason".to_owned(), reason.map_or(Value::Null, |reason| Value::from(cut(reason)))),
+    ]);
+    if let Some(last) = last {
+        status.insert("state".to_owned(), Value::from(last.state.as_str()));
+    }
+    status
+}
+
+fn cut(reason: &str) -> String {
+    if reason.chars().count() <= REASON {
+        return reason.to_owned();
+    }
+    reason.chars().take(REASON - 1).chain(['…']).collect()
+}
+
+fn read(stored: &StoredRun) -> Result<Value, EventError> {
+    value::read(&stored.document).map_err(|_| {
+        EventError::Internal(runbell_core::Error::new(
+            runbell_core::ErrorKind::Internal,
+            "a stored run cannot be read any more",
+        ))
+    })
+}
+
+/// The run as it is stored.
+fn present(stored: Option<&StoredRun>, now: runbell_core::Timestamp, evaluate: Evaluate) -> Result<Change, EventError> {
+    let stored = stored.ok_or(EventError::NoRun)?;
+    let mut change = Change::current(RunSnapshot::step(read(stored)?), now, evaluate);
+    // The state last told may stand beside the document.
+    change.state = stored.state.parse().unwrap_or(RunState::Unknown);
+    change.word.clone_from(&stored.state);
+    Ok(change)
+}
+
+/// A run that enters another state, or the same one in another try, is news to those who are registered.
+fn news(stored: Option<&StoredRun>, run: &RunSnapshot) -> Evaluate {
+    let Some(stored) = stored else { return Evaluate::Never };
+    let retries = || value::read(&stored.document).map_or(0, |known| RunSnapshot::step(known).retry_count());
+    if stored.state != run.state_word() || run.retry_count() > retries() { Evaluate::Always } else { Evaluate::Never }
+}
+
+/// Sets what a dotted path names, making the objects on the way.
+fn set(document: &mut Value, path: &str, value: Value) -> Result<(), EventError> {
+    let mut place = document;
+    let parts: Vec<&str> = path.split('.').collect();
+    for (depth, part) in parts.iter().enumerate() {
+        if matches!(place, Value::Null) {
+            *place = Value::Map(Map::new());
+        }
+        let Value::Map(map) = place else {
+            let above = parts.get(..depth).unwrap_or_default().join(".");
+            return Err(EventError::invalid(path, &format!("cannot be set: `{above}` is no object")));
+        };
+        if !map.contains_key(part) {
+            map.insert((*part).to_owned(), Value::Null);
+        }
+        let Some(next) = map.get_mut(part) else { return Ok(()) };
+        place = next;
+    }
+    *place = value;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dotted_paths_make_what_is_missing() {
+        let mut document = value::read(r#"{"status": {"state": "running"}, "spec": null, "n": 1}"#).expect("JSON");
+        for (path, value) in [("status.state", "completed"), ("status.a.b", "x"), ("spec.c", "y"), ("new", "z")] {
+            set(&mut document, path, Value::from(value)).expect("set");
+        }
+        assert_eq!(
+            document.to_json(),
+            r#"{"status":{"state":"completed","a":{"b":"x"}},"spec":{"c":"y"},"n":1,"new":"z"}"#
+        );
+        let error = set(&mut document, "n.m", Value::Null).expect_err("a number has no fields");
+        assert!(matches!(error, EventError::Invalid(_)));
+    }
+}
