@@ -35,8 +35,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("runbell-http", &["runbell-core"]),
     ("runbell-store", &["runbell-core"]),
     ("runbell-runtime", &["runbell-core", "runbell-render", "runbell-store"]),
+    ("runbell-server", &["runbell-core", "runbell-runtime", "runbell-store"]),
     ("runbell", &["runbell-core", "runbell-runtime", PLUGIN]),
-    ("runbell-cli", &["runbell"]),
+    ("runbell-cli", &["runbell", "runbell-server"]),
     ("runbell-testkit", &["runbell-core", "runbell-store"]),
     (PLUGIN, &["runbell-core", "runbell-http", "runbell-render"]),
     (

@@ -28,6 +28,8 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     /// Send a sample through a notification, and say what happened.
     SendTest(SendTestArgs),
+    /// Run the server: take in what runs do, and deliver their notifications whatever dies in between.
+    Serve(ServeArgs),
     /// List the kinds of notification this program can send, with their params.
     Kinds(Format),
     /// Print a completion script for a shell.
@@ -126,6 +128,34 @@ pub(crate) struct SendTestArgs {
     pub(crate) given: Vec<String>,
     #[command(flatten)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It prints `listening on http://…` when it is ready, and stops on SIGTERM or ^C: attempts under way end, what is\n\
+left is delivered after the next start. Without access tokens it listens on loopback only; the first is made by\n  \
+runbell tokens create --admin NAME --store FILE\n\
+Secrets are sealed with the keys in $RUNBELL_SECRET_KEYS, else in a file beside the store, made on the first start."
+)]
+pub(crate) struct ServeArgs {
+    /// Address and port [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// The store, sqlite://FILE [default: sqlite://runbell.db].
+    #[arg(long, value_name = "STORE")]
+    pub(crate) store: Option<String>,
+    /// The server's configuration: YAML, TOML or JSON. What is given here wins over it.
+    #[arg(short, long = "config", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// PEM file of a certificate, for HTTPS.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// PEM file of its key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Print the JSON Schema of the configuration, and end.
+    #[arg(long)]
+    pub(crate) config_schema: bool,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -12,6 +12,7 @@ mod output;
 mod push;
 mod run;
 mod send_test;
+mod serve;
 mod spec;
 
 use std::process::ExitCode;
@@ -32,16 +33,18 @@ const USAGE: u8 = 2;
 /// The whole program: reads the command line, carries it out, returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    log();
-    let outcome =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from).and_then(
-            |runtime| {
-                let outcome = runtime.block_on(carry_out(cli.verb));
-                // A task that waits for standard error of a stranger must not hold the end.
-                runtime.shutdown_background();
-                outcome
-            },
-        );
+    let serves = matches!(cli.verb, Verb::Serve(_));
+    log(serves.then_some("info"));
+    let mut builder = match serves {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    let outcome = builder.enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
+        let outcome = runtime.block_on(carry_out(cli.verb));
+        // A task that waits for standard error of a stranger must not hold the end.
+        runtime.shutdown_background();
+        outcome
+    });
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -59,6 +62,7 @@ async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
         Verb::Preview(args) => push::preview(&args),
         Verb::Check(args) => check::check(&args),
         Verb::SendTest(args) => send_test::send_test(args).await,
+        Verb::Serve(args) => serve::serve(&args).await,
         Verb::Kinds(format) => kinds::kinds(format),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
@@ -70,8 +74,8 @@ async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
 }
 
 /// Logs to standard error when `RUNBELL_LOG` asks for it: `debug`, `runbell_http=trace`, …
-fn log() {
-    let Ok(directives) = std::env::var("RUNBELL_LOG") else { return };
+fn log(default: Option<&str>) {
+    let Some(directives) = std::env::var("RUNBELL_LOG").ok().or(default.map(str::to_owned)) else { return };
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(directives);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(output::colour()).init();
 }

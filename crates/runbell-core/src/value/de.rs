@@ -158,6 +158,9 @@ impl de::Error for Fault {
     fn unknown_variant(_found: &str, expected: &'static [&'static str]) -> Self {
         Fault::Wrong { expected: format!("one of {}", expected.join(", ")) }
     }
+    fn unknown_field(_field: &str, expected: &'static [&'static str]) -> Self {
+        Fault::Wrong { expected: format!("one of the fields {}", expected.join(", ")) }
+    }
     fn missing_field(field: &'static str) -> Self {
         Fault::Missing(field)
     }

@@ -1,0 +1,45 @@
+//! `runbell serve`: the server.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use runbell_server::{Config, Tls};
+
+use crate::args::ServeArgs;
+use crate::{DONE, config, documents, output};
+
+pub(crate) async fn serve(args: &ServeArgs) -> anyhow::Result<u8> {
+    if args.config_schema {
+        output::print(&format!("{}\n", serde_json::to_string_pretty(&runbell_server::config_schema())?))?;
+        return Ok(DONE);
+    }
+    let mut config = configuration(args.config.as_deref())?;
+    if let Some(listen) = &args.listen {
+        config.listen = Some(listen.clone());
+    }
+    if let Some(store) = &args.store {
+        config.store = Some(store.clone());
+    }
+    if let (Some(cert), Some(key)) = (args.tls_cert.clone(), args.tls_key.clone()) {
+        config.tls = Some(Tls { cert, key });
+    }
+    let ready = |url: &str| {
+        // Whoever started it may not listen; it serves all the same.
+        let _ = output::print(&format!("listening on {url}\n"));
+    };
+    runbell_server::serve(&config, runbell::registry()?, ready).await?;
+    Ok(DONE)
+}
+
+/// The server's configuration out of a file; defaults without one.
+pub(crate) fn configuration(file: Option<&Path>) -> anyhow::Result<Config> {
+    let Some(file) = file else { return Ok(Config::default()) };
+    let name = documents::shown(file);
+    let mut document = documents::parse(file, &documents::read_text(file)?)?;
+    let faults: Vec<String> =
+        config::expand_document(&mut document, file).iter().map(|fault| format!("{name}: {fault}")).collect();
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    Config::read(&document).with_context(|| name)
+}

@@ -1,0 +1,143 @@
+//! The application: every route, with what stands before it.
+
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::http::{HeaderName, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use runbell_core::Clock;
+use runbell_runtime::Dispatcher;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::answer::Problem;
+use crate::config::Limits;
+use crate::metrics::Metrics;
+use crate::tokens::Tokens;
+use crate::{auth, openapi, routes as r};
+
+/// Where the API is.
+const BASE: &str = "/api/v1";
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What handlers work with. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tokens: Tokens,
+    /// Even when there is none yet: the server listens to more than this machine.
+    pub(crate) needs_tokens: bool,
+    /// Requests come from this very process.
+    pub(crate) is_local: bool,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) limits: Limits,
+    pub(crate) ui_url: Option<String>,
+    /// Where backups are put together.
+    pub(crate) folder: PathBuf,
+}
+
+impl Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// The whole API as a service, with its description.
+pub fn router(site: &crate::Site) -> Router {
+    build(site.app.clone())
+}
+
+pub(crate) fn build(app: App) -> Router {
+    let open = OpenApiRouter::new()
+        .routes(routes!(r::operations::client_spec))
+        .routes(routes!(r::operations::healthz))
+        .routes(routes!(r::operations::readyz));
+    let projects = OpenApiRouter::new()
+        .routes(routes!(r::events::events))
+        .routes(routes!(r::events::heartbeat))
+        .routes(routes!(r::runs::store, r::runs::update, r::runs::read, r::runs::delete))
+        .routes(routes!(r::runs::list))
+        .routes(routes!(r::notifications::set))
+        .routes(routes!(r::notifications::push))
+        .routes(routes!(r::notifications::explain))
+        .routes(routes!(r::notifications::task))
+        .routes(routes!(r::deliveries::list))
+        .routes(routes!(r::deliveries::replay_all))
+        .routes(routes!(r::deliveries::show))
+        .routes(routes!(r::deliveries::replay))
+        .routes(routes!(r::deliveries::cancel))
+        .routes(routes!(r::projects::create))
+        .routes(routes!(r::projects::get, r::projects::put))
+        .routes(routes!(r::secrets::create, r::secrets::delete))
+        .routes(routes!(r::secrets::keys))
+        .routes(routes!(r::operations::kinds))
+        .routes(routes!(r::operations::metrics))
+        .route_layer(from_fn_with_state(app.clone(), auth::projects));
+    let administration = OpenApiRouter::new()
+        .routes(routes!(r::tokens::list, r::tokens::create))
+        .routes(routes!(r::tokens::revoke))
+        .routes(routes!(r::operations::backup))
+        .route_layer(from_fn_with_state(app.clone(), auth::administrators));
+    let all = open.merge(projects).merge(administration);
+    let (router, described) = OpenApiRouter::with_openapi(openapi::Api::openapi()).nest(BASE, all).split_for_parts();
+    let described: Arc<str> = openapi::complete(described).to_json().unwrap_or_default().into();
+    let describe = move || {
+        let described = Arc::clone(&described);
+        async move { ([("content-type", "application/json")], described.to_string()) }
+    };
+    let seconds = Duration::from_secs(app.limits.request_secs);
+    router
+        .route(&format!("{BASE}/openapi.json"), axum::routing::get(describe))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not take this method")
+        })
+        .layer(from_fn_with_state(app.clone(), auth::only_this_machine))
+        .layer(DefaultBodyLimit::max(app.limits.body_bytes))
+        .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; it is logged").into_response()
+        }))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, seconds))
+        .layer(from_fn_with_state(app.clone(), measure))
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .with_state(app)
+}
+
+/// What logs say of a request: never its query or headers, for callers put secrets there.
+fn span(request: &Request) -> tracing::Span {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+    // Somebody else's id is theirs to choose, and ours to keep short.
+    let id = runbell_core::text::one_line(id, 64);
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    tracing::debug_span!("request", method = %request.method(), route, id)
+}
+
+/// Counts requests by route, not by path: paths hold the names of projects and runs.
+async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let method = if response.status() == StatusCode::METHOD_NOT_ALLOWED { "other" } else { method.as_str() };
+    app.metrics.answered(method, route, response.status().as_u16(), started.elapsed());
+    response
+}

@@ -1,0 +1,267 @@
+//! The server's configuration, as its file and the command line give it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use ipnet::IpNet;
+use runbell_core::value::decode;
+use runbell_core::{Map, RetryPolicy, Value};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// How a server works. Everything has a default.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port to listen on. Default `127.0.0.1:8080`; port 0 takes a free one. Anything but loopback needs an
+    /// access token in the store first.
+    pub listen: Option<String>,
+    /// The store: `sqlite://FILE`, or the file's path. Default `sqlite://runbell.db`.
+    pub store: Option<String>,
+    /// Certificate and key, for HTTPS.
+    pub tls: Option<Tls>,
+    /// The UI that messages link to: `{ui_url}/projects/{project}/jobs/monitor-jobs/{name}/{uid}/overview`.
+    pub ui_url: Option<String>,
+    /// SMTP defaults: params of the `mail` kind for what notifications leave out, such as `server_host`, `server_port`,
+    /// `sender_address`, `username`, `password`; and `secret_dir`, a folder with a file for each, as Kubernetes mounts a
+    /// secret. The environment (`RUNBELL_MAIL_SERVER_HOST`, …) wins over the folder, this file over both.
+    #[schemars(with = "Option<std::collections::BTreeMap<String, serde_json::Value>>")]
+    pub mail: Option<Map>,
+    /// Where the keys are that secrets are sealed with.
+    pub secrets: Secrets,
+    /// Networks that notifications may reach although they are private, such as `10.1.0.0/16`. Default none; a server that
+    /// listens on loopback allows loopback.
+    pub allow_networks: Vec<String>,
+    /// A proxy for everything that is sent by HTTP. Default none; the environment's proxy variables are ignored.
+    pub proxy: Option<String>,
+    /// A PEM file of certificate authorities to trust besides the system's. Default the one that `RUNBELL_CA_FILE` names.
+    pub ca_file: Option<PathBuf>,
+    /// When deliveries are tried again.
+    pub retry: Retry,
+    /// How many days finished deliveries and ended runs are kept. Default 30.
+    pub retention_days: Option<u32>,
+    /// Notifications to the operator about deliveries that failed for good; written as those of a run.
+    #[schemars(with = "Vec<std::collections::BTreeMap<String, serde_json::Value>>")]
+    pub on_failure: Vec<Value>,
+    /// What requests may ask for.
+    pub limits: Limits,
+}
+
+/// Certificate and key, for HTTPS.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file of the certificate and those that vouch for it.
+    pub cert: PathBuf,
+    /// PEM file of its key.
+    pub key: PathBuf,
+}
+
+/// Where the keys are that secrets are sealed with.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Secrets {
+    /// A file of keys, a line for each: an id of 1 to 16 characters and 32 bytes in Base64. The first seals, all open, so a
+    /// key is replaced by a new first line. Default the store's file with `.key` behind; made with mode 0600 on the first
+    /// start. `RUNBELL_SECRET_KEYS`, the same lines separated by commas, wins over the file.
+    pub key_file: Option<PathBuf>,
+}
+
+/// When deliveries are tried again.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retry {
+    /// Seconds to wait after the first, second, … failed attempt; one more attempt than waits is made. Default 5, 30, 120,
+    /// 600, 3600, 10800, 21600, 43200.
+    pub waits_secs: Option<Vec<f64>>,
+    /// How far a wait may be off, as a fraction from 0 to 1. Default 0.2.
+    pub jitter: Option<f64>,
+    /// The longest Retry-After that is obeyed, in seconds; a longer one ends the delivery. Default 86400.
+    pub longest_wait_secs: Option<f64>,
+}
+
+/// What requests may ask for.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest body, in bytes. Default 4194304.
+    pub body_bytes: usize,
+    /// The most items on a page. Default 1000.
+    pub page_size: usize,
+    /// How long a request may take, in seconds. Default 30.
+    pub request_secs: u64,
+    /// How many attempts may be under way, all destinations together. Default 256.
+    pub attempts_at_once: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { body_bytes: 4 * 1024 * 1024, page_size: 1_000, request_secs: 30, attempts_at_once: 256 }
+    }
+}
+
+/// How long a delivery is kept that is finished.
+const RETENTION_DAYS: u32 = 30;
+
+/// The longest wait that can be configured: a year.
+const LONGEST: f64 = 366.0 * 86_400.0;
+
+impl Config {
+    /// Reads a configuration out of a document.
+    ///
+    /// # Errors
+    /// With the first field that is wrong, and what would be right. Values are not quoted: they may be secrets.
+    pub fn read(document: &Value) -> anyhow::Result<Self> {
+        let Some(map) = document.as_map() else {
+            bail!("must be a mapping with fields such as `listen` and `store`, not {}", document.type_name());
+        };
+        let known = crate::config_schema();
+        let known: Vec<&str> =
+            known["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        if let Some(unknown) = map.keys().find(|name| !known.contains(&name.as_str())) {
+            bail!("{}: is not known; known: {}", runbell_core::text::one_line(unknown, 40), known.join(", "));
+        }
+        decode(map).map_err(|error| anyhow::anyhow!("{}: {}", error.path, error.fault))
+    }
+
+    /// The retry policy.
+    ///
+    /// # Errors
+    /// When a number is none of a time's.
+    pub fn retry_policy(&self) -> anyhow::Result<RetryPolicy> {
+        let seconds = |field: &str, seconds: f64| match seconds {
+            good if good.is_finite() && (0.0..=LONGEST).contains(&good) => Ok(Duration::from_secs_f64(good)),
+            _ => bail!("retry.{field}: must be a number of seconds, from 0 to a year"),
+        };
+        let mut policy = RetryPolicy::server();
+        if let Some(waits) = &self.retry.waits_secs {
+            policy.waits = waits.iter().map(|wait| seconds("waits_secs", *wait)).collect::<Result<_, _>>()?;
+        }
+        if let Some(jitter) = self.retry.jitter {
+            if !(0.0..=1.0).contains(&jitter) {
+                bail!("retry.jitter: must be a fraction from 0 to 1");
+            }
+            policy.jitter = jitter;
+        }
+        if let Some(longest) = self.retry.longest_wait_secs {
+            policy.longest_wait = seconds("longest_wait_secs", longest)?;
+        }
+        Ok(policy)
+    }
+
+    /// The networks that may be reached although they are private.
+    ///
+    /// # Errors
+    /// When one is no network.
+    pub fn networks(&self) -> anyhow::Result<Vec<IpNet>> {
+        let network = |(index, text): (usize, &String)| {
+            let text = text.trim();
+            let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+            text.parse::<IpNet>().or_else(|_| single()).map_err(|_| {
+                anyhow::anyhow!(
+                    "allow_networks[{index}]: must be a network such as 10.1.0.0/16 or an address such as ::1"
+                )
+            })
+        };
+        self.allow_networks.iter().enumerate().map(network).collect()
+    }
+
+    /// How long finished deliveries are kept.
+    pub fn retention(&self) -> Duration {
+        Duration::from_secs(u64::from(self.retention_days.unwrap_or(RETENTION_DAYS)) * 86_400)
+    }
+
+    /// The store's file.
+    ///
+    /// # Errors
+    /// For another kind of store.
+    pub fn store_file(&self) -> anyhow::Result<PathBuf> {
+        store_file(self.store.as_deref().unwrap_or("sqlite://runbell.db"))
+    }
+
+    /// The limits.
+    ///
+    /// # Errors
+    /// When one allows nothing.
+    pub fn checked_limits(&self) -> anyhow::Result<&Limits> {
+        let Limits { body_bytes, page_size, request_secs, attempts_at_once } = self.limits;
+        let all = [body_bytes, page_size, attempts_at_once, usize::try_from(request_secs).unwrap_or(usize::MAX)];
+        if all.contains(&0) {
+            bail!("limits: must all be above 0");
+        }
+        Ok(&self.limits)
+    }
+}
+
+/// The file that a store's name means.
+fn store_file(name: &str) -> anyhow::Result<PathBuf> {
+    let file = match name.split_once("://") {
+        Some(("sqlite", file)) => file,
+        Some((scheme, _)) => {
+            let scheme = runbell_core::text::one_line(scheme, 20);
+            bail!("store: `{scheme}://` is not known; a store is sqlite://FILE")
+        }
+        None => name.strip_prefix("sqlite:").unwrap_or(name),
+    };
+    if file.is_empty() {
+        bail!("store: names no file; write sqlite://FILE");
+    }
+    let file = PathBuf::from(file);
+    std::path::absolute(&file).with_context(|| format!("store: {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use runbell_core::value::read;
+
+    use super::*;
+
+    fn config(text: &str) -> anyhow::Result<Config> {
+        Config::read(&read(text).expect("JSON"))
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        let config = config("{}").expect("valid");
+        assert_eq!(config.retry_policy().expect("valid"), RetryPolicy::server());
+        assert_eq!(config.retention(), Duration::from_secs(30 * 86_400));
+        assert!(config.store_file().expect("a file").ends_with("runbell.db"));
+        assert!(config.checked_limits().is_ok() && config.networks().expect("none").is_empty());
+    }
+
+    #[test]
+    fn faults_name_the_field_and_never_the_value() {
+        for (text, part) in [
+            (r#"{"liste": "CANARY"}"#, "liste: is not known; known: listen, store"),
+            (r#"{"listen": ["CANARY"]}"#, "listen: must be"),
+            (r#"{"tls": {"cert": "CANARY"}}"#, "tls.key: is required"),
+            (r#"{"limits": {"pages": 1}}"#, "limits"),
+            (r#"["CANARY"]"#, "must be a mapping"),
+        ] {
+            let message = format!("{:#}", config(text).expect_err(text));
+            assert!(message.contains(part) && !message.contains("CANARY"), "{text}: {message}");
+        }
+        for (text, part) in [
+            (r#"{"retry": {"waits_secs": [1, -1]}}"#, "retry.waits_secs: must be"),
+            (r#"{"retry": {"jitter": 2}}"#, "retry.jitter: must be"),
+        ] {
+            let message = config(text).expect("well-formed").retry_policy().expect_err(text).to_string();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+        let message = config(r#"{"allow_networks": ["10.0.0.0/8", "x"]}"#).expect("well-formed").networks();
+        assert!(message.expect_err("no network").to_string().starts_with("allow_networks[1]: must be"));
+    }
+
+    #[test]
+    fn stores_are_files() {
+        for (name, file) in [("sqlite:///a/b.db", "/a/b.db"), ("sqlite:/a/b.db", "/a/b.db"), ("/a/b.db", "/a/b.db")] {
+            assert_eq!(store_file(name).expect(name), PathBuf::from(file));
+        }
+        for (name, part) in [("postgres://u:CANARY@h/d", "`postgres://` is not known"), ("sqlite://", "names no file")]
+        {
+            let message = store_file(name).expect_err(name).to_string();
+            assert!(message.contains(part) && !message.contains("CANARY"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Runbell's server: an HTTP API over durable dispatch.
+//!
+//! [`serve`] is the whole of it: it reads a [`Config`], opens the store, delivers what the store holds, and answers
+//! requests until it is asked to stop. [`Site::open`] is the same without the network, for those who change a store's file
+//! by hand.
+//!
+//! **Invariant:** an event is answered with success only after its commit.
+//!
+//! **Invariant:** no answer, log line or metric holds a secret value; secrets are sealed before the store sees them.
+//!
+//! **Invariant:** every route but the few that tell nothing asks for a token, as soon as the store has ever had one.
+
+mod answer;
+mod app;
+mod auth;
+mod body;
+mod config;
+mod keys;
+mod listen;
+mod metrics;
+mod openapi;
+mod page;
+mod routes;
+mod site;
+mod smtp;
+mod tokens;
+mod upkeep;
+
+pub use app::router;
+pub use config::{Config, Limits, Retry, Secrets, Tls};
+pub use listen::serve;
+pub use site::Site;
+
+/// The schema of the configuration's file.
+pub fn config_schema() -> serde_json::Value {
+    schemars::schema_for!(Config).into()
+}

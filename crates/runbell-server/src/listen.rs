@@ -1,0 +1,91 @@
+//! Listening, and stopping.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use runbell_core::Registry;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::site::{Site, Use};
+use crate::{app, upkeep};
+
+/// Where to listen unless the configuration says otherwise.
+const LISTEN: &str = "127.0.0.1:8080";
+
+/// How long open requests may take when the server stops.
+const REQUESTS: Duration = Duration::from_secs(10);
+
+/// How long attempts under way may take then. What is not finished is made again by the next start.
+const ATTEMPTS: Duration = Duration::from_secs(15);
+
+/// How long a caller may take to send the head of a request.
+const HEAD: Duration = Duration::from_secs(15);
+
+/// Serves until SIGTERM or SIGINT. `ready` is called with the address once requests are answered, as `http://127.0.0.1:8080`.
+///
+/// # Errors
+/// When the configuration is wrong, the address or the store cannot be had, or listening ends by itself.
+pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)) -> anyhow::Result<()> {
+    let wanted = config.listen.as_deref().unwrap_or(LISTEN);
+    let wanted = wanted.replacen("localhost:", "127.0.0.1:", 1);
+    let wanted: SocketAddr =
+        wanted.parse().ok().context("listen: must be an address and a port, such as 127.0.0.1:8080 or [::]:8080")?;
+    let tls = match &config.tls {
+        Some(tls) => Some(RustlsConfig::from_pem_file(&tls.cert, &tls.key).await.map_err(|error| {
+            anyhow::anyhow!("tls: certificate and key cannot be used ({}); both must be PEM files", error.kind())
+        })?),
+        None => None,
+    };
+    // Before the store: a second server on the same address must not end the first one's leases.
+    let listener = match TcpListener::bind(wanted) {
+        Ok(listener) => listener,
+        Err(error) => bail!("listen: {wanted} cannot be had: {}", error.kind()),
+    };
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let site = Site::open_for(config, registry, Use::Serving(address)).await?;
+    let app = site.app.clone();
+    let upkeep = tokio::spawn(upkeep::keep_up(app.clone(), config.retention()));
+    let handle = Handle::new();
+    tokio::spawn(stop_on_signal(handle.clone()));
+    let service = app::build(app).into_make_service();
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    ready(&format!("{scheme}://{address}"));
+    let served = match tls {
+        None => {
+            let mut server = axum_server::from_tcp(listener)?.handle(handle);
+            server.http_builder().http1().header_read_timeout(HEAD).timer(hyper_timer());
+            server.serve(service).await
+        }
+        Some(tls) => {
+            let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
+            server.http_builder().http1().header_read_timeout(HEAD).timer(hyper_timer());
+            server.serve(service).await
+        }
+    };
+    upkeep.abort();
+    site.stop(ATTEMPTS).await;
+    served.context("listening ended")
+}
+
+fn hyper_timer() -> hyper_util::rt::TokioTimer {
+    hyper_util::rt::TokioTimer::new()
+}
+
+async fn stop_on_signal(handle: Handle<SocketAddr>) {
+    let (Ok(mut terminated), Ok(mut interrupted)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be waited for; only SIGKILL ends this process");
+        return;
+    };
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    tracing::info!("stopping");
+    handle.graceful_shutdown(Some(REQUESTS));
+}

@@ -1,0 +1,92 @@
+//! Pages: lists come with the youngest first, and a token for what follows.
+//!
+//! A token holds the whole query, so that a caller who has one needs nothing else, as MLRun's SDK expects. It is no secret
+//! and no permission.
+
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::answer::{Answer, Problem};
+use crate::body::Query;
+
+/// How many items a page has unless the caller says otherwise.
+const SIZE: usize = 200;
+
+/// Where a list goes on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Pagination {
+    /// Give it as `page-token` for what follows; null on the last page.
+    #[serde(rename = "page-token")]
+    page_token: Option<String>,
+}
+
+/// Which page is asked for.
+pub(crate) struct Page {
+    /// The query of the first page.
+    pub(crate) query: Query,
+    /// How many items it has.
+    pub(crate) size: usize,
+    /// How many pages to leave out, for callers who count them.
+    pub(crate) skip: usize,
+    /// The last item of the page before.
+    pub(crate) before: Option<i64>,
+}
+
+impl Page {
+    pub(crate) fn of(query: Query, largest: usize) -> Answer<Page> {
+        let (query, before) = match query.get("page-token") {
+            None => (query, None),
+            Some(token) => {
+                let (before, query) = read(token)
+                    .ok_or_else(|| Problem::bad("page-token: must be one that an earlier page came with, as it was"))?;
+                (query, Some(before))
+            }
+        };
+        let size = query.number("page-size", 1)?.map_or(SIZE, |size| usize::try_from(size).unwrap_or(usize::MAX));
+        let size = size.min(largest);
+        let page = query.number("page", 1)?.unwrap_or(1);
+        let skip = if before.is_some() { 0 } else { usize::try_from(page - 1).unwrap_or(usize::MAX) };
+        if skip.saturating_mul(size) > largest {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "page: is too far behind; go from page to page by page-token",
+            ));
+        }
+        Ok(Page { query, size, skip, before })
+    }
+
+    /// Where the list goes on after `last`, the id of the page's last item; `None` when it does not.
+    pub(crate) fn next(&self, last: Option<i64>) -> Pagination {
+        let token = last.map(|last| URL_SAFE_NO_PAD.encode(format!("{last}?{}", self.query.without("page-token"))));
+        Pagination { page_token: token }
+    }
+}
+
+fn read(token: &str) -> Option<(i64, Query)> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
+    let (before, query) = text.split_once('?')?;
+    Some((before.parse().ok()?, Query::parse(query)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_all_that_the_next_page_needs() {
+        let first = Page::of(Query::parse("uid=a&uid=b&page-size=5&page=2"), 1_000).expect("valid");
+        assert_eq!((first.size, first.skip, first.before), (5, 1, None));
+        let token = first.next(Some(17)).page_token.expect("there is more");
+        let second = Page::of(Query::parse(&format!("page-token={token}")), 1_000).expect("valid");
+        assert_eq!((second.size, second.skip, second.before), (5, 0, Some(17)));
+        assert_eq!(second.query.all("uid"), ["a", "b"]);
+        assert!(first.next(None).page_token.is_none());
+        for bad in ["page-token=x", "page-size=0", "page-size=x", "page=0", "page=999999"] {
+            assert!(Page::of(Query::parse(bad), 1_000).is_err(), "{bad}");
+        }
+        assert_eq!(Page::of(Query::parse("page-size=99999"), 1_000).expect("cut").size, 1_000);
+    }
+}

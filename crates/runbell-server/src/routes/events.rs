@@ -1,0 +1,103 @@
+//! Transitions and signs of life.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use runbell_core::{RunState, Timestamp, Value};
+use runbell_runtime::{Event, Taken};
+use runbell_store::RunKey;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::answer::{Answer, Detail, Problem};
+use crate::app::App;
+use crate::body::{Document, Query};
+
+/// One transition of a run.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct EventBody {
+    /// The run's document: metadata, spec, status.
+    #[schema(value_type = Object)]
+    run: Value,
+    /// The run's notifications, when they are to be registered anew; left out, the registered ones count.
+    #[schema(value_type = Option<Vec<Object>>)]
+    notifications: Option<Value>,
+    /// The state it entered; left out, the document's own.
+    state: Option<String>,
+    /// When; left out, the document's own time.
+    #[schema(format = "date-time")]
+    at: Option<String>,
+}
+
+/// What became of an event.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TakenBody {
+    /// The run's version now.
+    version: i64,
+    /// The deliveries that follow, by their ids; those that an earlier telling brought are not among them.
+    deliveries: Vec<i64>,
+    /// What was decided about each notification.
+    verdicts: Vec<VerdictBody>,
+}
+
+/// What was decided about a notification.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct VerdictBody {
+    /// Its name.
+    notification: String,
+    /// The rule that decided.
+    reason: &'static str,
+}
+
+impl From<Taken> for TakenBody {
+    fn from(taken: Taken) -> Self {
+        let verdict = |(notification, reason)| VerdictBody { notification, reason };
+        TakenBody {
+            version: taken.version,
+            deliveries: taken.deliveries,
+            verdicts: taken.verdicts.into_iter().map(verdict).collect(),
+        }
+    }
+}
+
+/// Tell that a run entered a state.
+///
+/// Everything that follows is stored before the answer. The same event told again changes nothing.
+#[utoipa::path(post, path = "/projects/{project}/runs/{uid}/events", tag = "events",
+    params(("project" = String, Path), ("uid" = String, Path)), request_body = EventBody,
+    responses((status = 200, body = TakenBody), (status = 409, description = "The run has ended", body = Detail)))]
+pub(crate) async fn events(
+    State(app): State<App>,
+    Path((project, uid)): Path<(String, String)>,
+    body: Document,
+) -> Answer<Json<TakenBody>> {
+    let EventBody { run, notifications, state, at } = body.fields()?;
+    let state = state.map(|word| state_of(&word)).transpose()?;
+    let at = at.map(|text| text.parse::<Timestamp>()).transpose();
+    let at = at.map_err(|_| Problem::bad("at: must be a time such as 2026-01-31T12:00:00Z"))?;
+    let taken = app.dispatcher.take_in(Event { project, uid, run, notifications, state, at }).await?;
+    Ok(Json(taken.into()))
+}
+
+/// A state by its word.
+pub(crate) fn state_of(word: &str) -> Answer<RunState> {
+    word.parse().map_err(|_| {
+        let known: Vec<&str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
+        Problem::bad(format!("state: must be one of {}", known.join(", ")))
+    })
+}
+
+/// Tell that a run is alive.
+#[utoipa::path(post, path = "/projects/{project}/runs/{uid}/heartbeat", tag = "events",
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)),
+    responses((status = 200, description = "Noted", body = Object), (status = 404, description = "No such run", body = Detail)))]
+pub(crate) async fn heartbeat(
+    State(app): State<App>,
+    Path((project, uid)): Path<(String, String)>,
+    query: Query,
+) -> Answer<Json<serde_json::Value>> {
+    let key = RunKey { project, uid, iteration: query.iteration()? };
+    if app.dispatcher.store().heartbeat(&key, app.clock.now()).await? {
+        return Ok(Json(serde_json::json!({})));
+    }
+    Err(Problem::not_found("the run"))
+}

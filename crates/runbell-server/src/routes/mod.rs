@@ -1,0 +1,10 @@
+//! The handlers, one module for each thing that is asked about.
+
+pub(crate) mod deliveries;
+pub(crate) mod events;
+pub(crate) mod notifications;
+pub(crate) mod operations;
+pub(crate) mod projects;
+pub(crate) mod runs;
+pub(crate) mod secrets;
+pub(crate) mod tokens;

@@ -1,0 +1,200 @@
+//! A run's notifications: registered, pushed, explained.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use runbell_core::{Timestamp, Value};
+use runbell_runtime::Explained;
+use runbell_store::RunKey;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::answer::{Answer, Detail, Problem};
+use crate::app::App;
+use crate::body::{Document, Query};
+
+/// How long a push waits for the first attempt of each of its deliveries.
+const PUSH_SECS: i64 = 60;
+
+/// A run's notifications.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct NotificationsBody {
+    /// The whole list; an empty one takes all away.
+    #[schema(value_type = Vec<Object>)]
+    notifications: Value,
+}
+
+/// Register a run's notifications anew.
+///
+/// An equal list changes nothing. Another one takes the place of what was not yet delivered.
+#[utoipa::path(put, path = "/projects/{project}/runs/{uid}/notifications", tag = "notifications",
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)), request_body = NotificationsBody,
+    responses((status = 200, description = "Registered", body = Object), (status = 404, description = "No such run", body = Detail)))]
+pub(crate) async fn set(
+    State(app): State<App>,
+    Path((project, uid)): Path<(String, String)>,
+    query: Query,
+    body: Document,
+) -> Answer<Json<serde_json::Value>> {
+    let key = RunKey { project, uid, iteration: query.iteration()? };
+    let body: NotificationsBody = body.fields()?;
+    app.dispatcher.set_notifications(&key, &body.notifications).await?;
+    Ok(Json(serde_json::json!({})))
+}
+
+/// Work that goes on after the answer, in MLRun's shape.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TaskBody {
+    /// Always `BackgroundTask`.
+    kind: &'static str,
+    metadata: TaskMetadata,
+    /// Empty.
+    #[schema(value_type = Object)]
+    spec: serde_json::Map<String, serde_json::Value>,
+    status: TaskStatus,
+}
+
+/// Which task.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TaskMetadata {
+    name: String,
+    project: String,
+    /// When it began.
+    #[schema(format = "date-time")]
+    created: String,
+}
+
+/// How it stands.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TaskStatus {
+    /// `running` or `succeeded`.
+    state: &'static str,
+    /// Always null: what failed is told by the deliveries.
+    error: Option<String>,
+}
+
+fn task_body(project: &str, name: &str, created: Timestamp, is_done: bool) -> TaskBody {
+    TaskBody {
+        kind: "BackgroundTask",
+        metadata: TaskMetadata { name: name.to_owned(), project: project.to_owned(), created: created.to_string() },
+        spec: serde_json::Map::new(),
+        status: TaskStatus { state: if is_done { "succeeded" } else { "running" }, error: None },
+    }
+}
+
+/// Send what a run's registered notifications owe for the state it is in.
+///
+/// What was delivered is not delivered again. The task succeeds once each delivery was tried, or after a minute.
+#[utoipa::path(post, path = "/projects/{project}/runs/{uid}/push-notifications", tag = "notifications",
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)),
+    responses((status = 200, description = "There is nothing to send", body = TaskBody),
+        (status = 202, description = "It is being sent; poll the task", body = TaskBody),
+        (status = 404, description = "No such run", body = Detail)))]
+pub(crate) async fn push(
+    State(app): State<App>,
+    Path((project, uid)): Path<(String, String)>,
+    query: Query,
+) -> Answer<(StatusCode, Json<TaskBody>)> {
+    let key = RunKey { project: project.clone(), uid, iteration: query.iteration()? };
+    let taken = app.dispatcher.push(&key).await?;
+    let (name, now) = (uuid::Uuid::new_v4().to_string(), app.clock.now());
+    let is_done = taken.deliveries.is_empty();
+    app.dispatcher.store().put_task(&project, &name, taken.deliveries, now).await?;
+    let status = if is_done { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(task_body(&project, &name, now, is_done))))
+}
+
+/// Read how such work stands.
+#[utoipa::path(get, path = "/projects/{project}/background-tasks/{name}", tag = "notifications",
+    params(("project" = String, Path), ("name" = String, Path)),
+    responses((status = 200, body = TaskBody), (status = 404, description = "No such task", body = Detail)))]
+pub(crate) async fn task(
+    State(app): State<App>,
+    Path((project, name)): Path<(String, String)>,
+) -> Answer<Json<TaskBody>> {
+    let task = app.dispatcher.store().task(&project, &name).await?.ok_or_else(|| Problem::not_found("the task"))?;
+    let age = app.clock.now().duration_since(task.created_at).as_secs();
+    Ok(Json(task_body(&project, &name, task.created_at, task.untried == 0 || age >= PUSH_SECS)))
+}
+
+/// Why a run's notifications were, are, or would be sent or not.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ExplainBody {
+    /// The run.
+    uid: String,
+    /// The state it is in.
+    state: String,
+    /// What is decided about each if they are pushed now.
+    notifications: Vec<ExplainedBody>,
+    /// What was decided, the latest first.
+    history: Vec<DecisionBody>,
+}
+
+/// What is decided about a notification now.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ExplainedBody {
+    notification: String,
+    kind: String,
+    /// `send`, `skip`, or `error` when it cannot be sent as it is configured.
+    verdict: &'static str,
+    /// The rule that decided; of an error its kind.
+    reason: String,
+    /// More, where there is more to say.
+    detail: Option<String>,
+}
+
+/// What was decided about a notification.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct DecisionBody {
+    notification: String,
+    /// The state the run entered.
+    state: String,
+    /// The rule that decided.
+    reason: String,
+    /// More, where there is more to say.
+    detail: Option<String>,
+    /// When.
+    #[schema(format = "date-time")]
+    at: String,
+    /// What followed; null after a skip, and once the delivery is forgotten.
+    delivery: Option<FollowedBody>,
+}
+
+/// The delivery that followed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct FollowedBody {
+    id: i64,
+    /// `pending`, `leased`, `retry`, `sent`, `failed` or `superseded`.
+    status: &'static str,
+    /// Why the last attempt failed.
+    reason: Option<String>,
+}
+
+/// Explain why a run's notifications were or were not sent.
+#[utoipa::path(get, path = "/projects/{project}/runs/{uid}/explain", tag = "notifications",
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)),
+    responses((status = 200, body = ExplainBody), (status = 404, description = "No such run", body = Detail)))]
+pub(crate) async fn explain(
+    State(app): State<App>,
+    Path((project, uid)): Path<(String, String)>,
+    query: Query,
+) -> Answer<Json<ExplainBody>> {
+    let key = RunKey { project, uid, iteration: query.iteration()? };
+    let Explained { state, now, history } = app.dispatcher.explain(&key).await?;
+    let notifications = now.into_iter().map(|(explanation, kind)| ExplainedBody {
+        notification: explanation.notification,
+        kind,
+        verdict: explanation.verdict,
+        reason: explanation.reason,
+        detail: explanation.detail,
+    });
+    let history = history.into_iter().map(|decision| DecisionBody {
+        notification: decision.notification,
+        state: decision.state.to_string(),
+        reason: decision.reason,
+        detail: decision.detail,
+        at: decision.at.to_string(),
+        delivery: decision.delivery.map(|(id, status, reason)| FollowedBody { id, status: status.as_str(), reason }),
+    });
+    Ok(Json(ExplainBody { uid: key.uid, state, notifications: notifications.collect(), history: history.collect() }))
+}

@@ -1,0 +1,155 @@
+//! A store with what works on it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use runbell_core::{BuildContext, CA_FILE, Egress, Notification, Registry, Value, text};
+use runbell_runtime::{Dispatcher, DispatcherOptions};
+use runbell_store::{SqliteStore, Store};
+
+use crate::app::{App, Inner};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::tokens::Tokens;
+use crate::{keys, smtp};
+
+/// A store with what works on it: opened by one process at a time.
+pub struct Site {
+    pub(crate) app: App,
+}
+
+/// How a site is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It delivers, and answers requests at this address.
+    Serving(SocketAddr),
+    /// It only changes and reads what is there, for the owner of the file.
+    AtRest,
+}
+
+impl Site {
+    /// Opens the configured store to change and read what is there; nothing is delivered. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the configuration is wrong, or another process has the store.
+    pub async fn open(config: &Config, registry: Registry) -> anyhow::Result<Self> {
+        Self::open_for(config, registry, Use::AtRest).await
+    }
+
+    pub(crate) async fn open_for(config: &Config, registry: Registry, used: Use) -> anyhow::Result<Self> {
+        let limits = config.checked_limits()?.clone();
+        let (retry, file) = (config.retry_policy()?, config.store_file()?);
+        let cx = BuildContext::server();
+        cx.shared.set(egress(config, used)?);
+        let mail = smtp::defaults(config.mail.as_ref(), registry.get("mail").ok().map(Arc::as_ref), |name| {
+            std::env::var(name).ok()
+        })?;
+        let now = cx.clock.now();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&file, now)?);
+        let has_secrets = !store.secrets(None, 1).await?.is_empty();
+        let keys = keys::load(&key_file(config, &file), !has_secrets)?;
+        let tokens = Tokens::default();
+        tokens.load(store.as_ref()).await?;
+        let metrics = Arc::new(Metrics::new());
+        let observed = Arc::clone(&metrics);
+        let options = DispatcherOptions {
+            retry,
+            at_once: limits.attempts_at_once,
+            ui_url: config.ui_url.clone().unwrap_or_default(),
+            defaults: if mail.is_empty() { BTreeMap::new() } else { BTreeMap::from([("mail".to_owned(), mail)]) },
+            on_failure: on_failure(&config.on_failure)?,
+            observer: Some(Arc::new(move |attempted| observed.attempted(attempted))),
+            delivers: used != Use::AtRest,
+        };
+        let alarms = options.on_failure.clone();
+        let clock = Arc::clone(&cx.clock);
+        let dispatcher = Dispatcher::start(store, registry, cx, keys, options);
+        for (index, alarm) in alarms.iter().enumerate() {
+            if let Some(fault) = dispatcher.check(alarm).faults().next() {
+                bail!("on_failure[{index}]: {fault}");
+            }
+        }
+        let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
+        let needs_tokens = matches!(used, Use::Serving(address) if !address.ip().is_loopback());
+        if needs_tokens && !tokens.are_used() {
+            bail!(
+                "listen: without access tokens a server listens on loopback only; make the first with `runbell tokens create \
+                 --admin --store {}`, or listen on 127.0.0.1",
+                file.display()
+            );
+        }
+        Ok(Site {
+            app: App(Arc::new(Inner {
+                dispatcher,
+                clock,
+                tokens,
+                needs_tokens,
+                is_local: used == Use::AtRest,
+                metrics,
+                limits,
+                ui_url: config.ui_url.clone(),
+                folder,
+            })),
+        })
+    }
+
+    /// Lets attempts under way end, up to `deadline`, and starts no more.
+    pub async fn stop(&self, deadline: Duration) {
+        self.app.dispatcher.stop(deadline).await;
+    }
+}
+
+fn key_file(config: &Config, store: &Path) -> std::path::PathBuf {
+    config.secrets.key_file.clone().unwrap_or_else(|| {
+        let mut name = store.as_os_str().to_owned();
+        name.push(".key");
+        name.into()
+    })
+}
+
+/// What may be reached, and how. A server on loopback serves its own machine, which may be reached then.
+fn egress(config: &Config, used: Use) -> anyhow::Result<Egress> {
+    let mut allowed = config.networks()?;
+    let serves_itself = match used {
+        Use::Serving(address) => address.ip().is_loopback(),
+        Use::AtRest => true,
+    };
+    if serves_itself {
+        allowed.extend(["127.0.0.0/8", "::1/128"].iter().filter_map(|network| network.parse::<ipnet::IpNet>().ok()));
+    }
+    let mut egress = Egress::guarded(allowed);
+    if let Some(proxy) = &config.proxy {
+        let scheme = proxy.split_once("://").map(|(scheme, _)| scheme);
+        if !matches!(scheme, Some("http" | "https")) {
+            bail!("proxy: must be a URL such as http://proxy.example:3128");
+        }
+        egress = egress.with_proxy(proxy);
+    }
+    let authorities = config.ca_file.clone().or_else(|| std::env::var_os(CA_FILE).map(Into::into));
+    if let Some(file) = authorities {
+        let pem = std::fs::read_to_string(&file)
+            .map_err(|error| anyhow::anyhow!("{}: {}", file.display(), error.kind()))
+            .context("ca_file")?;
+        egress = egress.with_ca(&pem);
+    }
+    Ok(egress)
+}
+
+fn on_failure(list: &[Value]) -> anyhow::Result<Vec<Notification>> {
+    let (notifications, found) = Notification::parse_list(&Value::from(list.to_vec()));
+    if let Some(fault) = found.faults().next() {
+        bail!("on_failure{fault}");
+    }
+    let notifications: Vec<Notification> = notifications.into_iter().map(|(_, notification)| notification).collect();
+    if let Some(one) = notifications.iter().find(|one| one.secret_reference().is_some()) {
+        let name = text::one_line(&one.name, 80);
+        bail!(
+            "on_failure: `{name}` refers to a project's secret; give its secret_params here, as ${{ENV}} or file:PATH"
+        );
+    }
+    Ok(notifications)
+}

@@ -1,0 +1,67 @@
+//! SMTP defaults: params of the `mail` kind that the operator gives for what notifications leave out.
+
+use std::path::Path;
+
+use anyhow::bail;
+use runbell_core::value::read;
+use runbell_core::{Kind, Map, Value};
+
+/// What the names of environment variables with defaults begin with: `RUNBELL_MAIL_SERVER_HOST`.
+const VARIABLES: &str = "RUNBELL_MAIL_";
+
+/// The field that names a folder with a file for each param.
+const FOLDER: &str = "secret_dir";
+
+/// The defaults: those of the configuration's file before those of the environment before those of the mounted folder.
+///
+/// Values of variables and of the folder's files are read as JSON where they are JSON, as MLRun reads the secret
+/// `mlrun-smtp-config`, else as text.
+pub(crate) fn defaults(
+    configured: Option<&Map>,
+    mail: Option<&Kind>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> anyhow::Result<Map> {
+    let mut given = configured.cloned().unwrap_or_default();
+    let folder = given.shift_remove(FOLDER);
+    let Some(mail) = mail else {
+        if given.is_empty() && folder.is_none() {
+            return Ok(given);
+        }
+        bail!("mail: this server cannot send mail, so it has no use for SMTP defaults");
+    };
+    let names: Vec<&String> =
+        mail.schema()["properties"].as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    if let Some(unknown) = given.keys().find(|name| !names.contains(name)) {
+        let known: Vec<&str> = names.iter().map(|name| name.as_str()).chain([FOLDER]).collect();
+        bail!("mail.{}: is not known; known: {}", runbell_core::text::one_line(unknown, 40), known.join(", "));
+    }
+    let mut defaults = Map::new();
+    if let Some(folder) = folder {
+        let Some(folder) = folder.as_str() else { bail!("mail.{FOLDER}: must be the path of a folder") };
+        for name in &names {
+            let file = Path::new(folder).join(name);
+            match std::fs::read_to_string(&file) {
+                Ok(text) => {
+                    defaults.insert((*name).clone(), parsed(&text));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => bail!("mail.{FOLDER}: {} cannot be read: {}", file.display(), error.kind()),
+            }
+        }
+    }
+    for name in &names {
+        if let Some(text) = variable(&format!("{VARIABLES}{}", name.to_uppercase())) {
+            defaults.insert((*name).clone(), parsed(&text));
+        }
+    }
+    defaults.extend(given);
+    Ok(defaults)
+}
+
+fn parsed(text: &str) -> Value {
+    let text = text.trim_end_matches(['\r', '\n']);
+    match read(text) {
+        Ok(value) if !matches!(value, Value::Null) => value,
+        _ => Value::from(text),
+    }
+}
