@@ -54,7 +54,7 @@ impl Site {
         let keys = keys::load(&key_file(config, &file), !has_secrets)?;
         let tokens = Tokens::default();
         tokens.load(store.as_ref()).await?;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new()?);
         let observed = Arc::clone(&metrics);
         let options = DispatcherOptions {
             retry,
