@@ -142,12 +142,14 @@ impl Teller {
         if stopped && !here_done {
             complaints.push("notifications given up".to_owned());
         }
-        if let Some(fallback) = self.remote.as_ref().and_then(|remote| remote.fallback.as_ref()) {
+        let fallback = self.remote.as_ref().and_then(|remote| remote.fallback.as_ref());
+        if let Some(fallback) = fallback {
             // Says of each that is still under way that it was not sent.
             fallback.shutdown(Duration::ZERO).await;
         }
         // Oddities of the configuration have been told before the command began.
-        let mut told: BTreeSet<String> = self.here.warnings().collect();
+        let mut told: BTreeSet<String> =
+            self.here.warnings().chain(fallback.into_iter().flat_map(Notifier::warnings)).collect();
         for line in lock(&self.failures).iter() {
             let name = text::one_line(&line.notification, 80);
             if line.status == Status::Error {
@@ -237,7 +239,7 @@ fn events(count: usize) -> String {
 fn spool_all(untold: &Untold, server: &str, token: Option<&runbell::Secret<String>>) -> String {
     let count = untold.events.len();
     let what = not_told(count, server);
-    let why = untold.reason.as_deref().unwrap_or("there was no time to");
+    let why = untold.reason.as_deref().unwrap_or("no answer yet");
     let (written, outcome, folder) = match Spool::locate() {
         Ok(spool) => {
             let (written, outcome) = spool.add(&untold.events, server, token);
