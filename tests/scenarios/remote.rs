@@ -487,3 +487,14 @@ async fn usage_is_checked_before_the_command_starts() {
     }
     assert!(!marker.exists());
 }
+
+#[tokio::test]
+async fn a_mail_may_leave_its_server_to_the_server() {
+    let (folder, peer) = (Folder::new(), server().await);
+    let spec = "mail:email_addresses=team@example.com";
+    let said = say(&mut command(&folder, &["run", "--notify", spec, "--", "true"]));
+    assert!(said.code == Some(2) && said.err.contains("params.server_host: is required"), "{}", said.err);
+    let said = say(&mut command(&folder, &["run", "--server", &peer.url(""), "--notify", spec, "--", "true"]));
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    assert_eq!(peer.requests()[1].json()["notifications"][0]["kind"], "mail");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runbell::remote::{Courier, CourierOptions, RemoteClient, RemoteEvent, Untold, register};
 use runbell::{
-    BuildContext, Clock as _, MASK, Notification, Notifier, ReportLine, Route, Run, RunSnapshot, RunState,
+    BuildContext, Clock as _, Finding, MASK, Notification, Notifier, ReportLine, Route, Run, RunSnapshot, RunState,
     RunView as _, SecretValues, Status, SystemClock, Transition, route, text,
 };
 use tokio::time::{Instant, timeout};
@@ -25,6 +25,9 @@ const TRIES: u32 = 3;
 
 /// How long what is left of earlier runs may hold up the news of this one.
 const EARLIER: Duration = Duration::from_secs(10);
+
+/// The kind whose missing params a server may know: it has an SMTP server of its own.
+const FILLED_IN: &str = "mail";
 
 /// Lines for a person, gathered while the command runs.
 type Gathered<T> = Arc<Mutex<Vec<T>>>;
@@ -60,7 +63,10 @@ impl Teller {
         let registry = runbell::registry()?;
         let cx = crate::context();
         let client = args.server.as_deref().map(|url| server::client(url, &cx)).transpose()?;
-        let given = config::notifications(args.config.config.as_deref(), &args.notify, &registry)?;
+        let left = |notification: &Notification, fault: &Finding| {
+            client.is_some() && notification.kind == FILLED_IN && fault.message.starts_with("is required")
+        };
+        let given = config::notifications_but(args.config.config.as_deref(), &args.notify, &registry, left)?;
         let failures: Gathered<ReportLine> = Arc::default();
         let Some(client) = client else {
             let here = notifier(or_console(given), &failures)?.build()?;
