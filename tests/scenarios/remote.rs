@@ -444,7 +444,7 @@ async fn only_one_process_sends_what_is_spooled() {
     let url = down.url();
     run_while_down(&folder, &url, "exit 1");
     down.open(&peer);
-    let lock = fs::File::open(spool(&folder)).expect("it is there");
+    let lock = fs::File::create(spool(&folder).with_file_name("spool.lock")).expect("made");
     lock.lock().expect("locked");
     let said = say(&mut command(&folder, &["spool", "flush"]));
     assert_eq!(said.code, Some(1));
@@ -497,4 +497,28 @@ async fn a_mail_may_leave_its_server_to_the_server() {
     let said = say(&mut command(&folder, &["run", "--server", &peer.url(""), "--notify", spec, "--", "true"]));
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
     assert_eq!(peer.requests()[1].json()["notifications"][0]["kind"], "mail");
+}
+
+#[tokio::test]
+async fn what_names_the_run_is_kept_though_it_stands_in_a_secret() {
+    let (folder, peer) = (Folder::new(), server().await);
+    let config = hook(&folder, "http://127.0.0.1:1/search-ranking-team/x");
+    let url = peer.url("");
+    let args = ["run", "--server", &url, "--project", "search-ranking-team", "-c", &config, "--", "true"];
+    let said = say(&mut command(&folder, &args));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let request = &peer.requests()[0];
+    assert!(request.path.starts_with("/api/v1/projects/search-ranking-team/runs/"), "{}", request.path);
+    assert_eq!(request.json()["run"]["metadata"]["project"], "search-ranking-team");
+}
+
+#[tokio::test]
+async fn a_variable_that_is_empty_names_no_server() {
+    let folder = Folder::new();
+    let mut args = command(&folder, &["run", "--fallback", "local", "--", "true"]);
+    let said = say(args.env("RUNBELL_SERVER", ""));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("Run completed"), "{}", said.err);
+    let said = say(&mut command(&folder, &["run", "--server", "", "--", "true"]));
+    assert!(said.code == Some(2) && said.err.contains("--server: is required"), "{}", said.err);
 }

@@ -8,7 +8,7 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -33,6 +33,8 @@ const REFUSED: &str = "json.refused";
 pub(crate) struct Spool {
     folder: PathBuf,
     key: PathBuf,
+    /// Locked by whoever sends. A file of its own, for not every file system locks folders.
+    lock: PathBuf,
 }
 
 /// The right to send what is spooled; given back when dropped.
@@ -74,7 +76,7 @@ impl Spool {
 
     fn below(state: &Path) -> Self {
         let ours = state.join("runbell");
-        Spool { folder: ours.join("spool"), key: ours.join("spool.key") }
+        Spool { folder: ours.join("spool"), key: ours.join("spool.key"), lock: ours.join("spool.lock") }
     }
 
     /// The folder, for messages.
@@ -110,17 +112,17 @@ impl Spool {
     /// The right to send what is there; `None` when another process has it.
     ///
     /// # Errors
-    /// When the folder cannot be opened.
+    /// When the lock's file cannot be opened or locked.
     pub(crate) fn lock(&self) -> anyhow::Result<Option<Lock>> {
-        let cannot = || format!("{}: cannot be opened", self.shown());
-        let folder = match File::open(&self.folder) {
-            Ok(folder) => folder,
+        let cannot = || format!("{}: cannot be locked", shown(&self.lock));
+        if !self.folder.exists() {
             // Nothing is there to be sent twice.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Lock(None))),
-            Err(error) => return Err(error).with_context(cannot),
-        };
-        match folder.try_lock() {
-            Ok(()) => Ok(Some(Lock(Some(folder)))),
+            return Ok(Some(Lock(None)));
+        }
+        let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+        let file = options.open(&self.lock).with_context(cannot)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock(Some(file)))),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error).with_context(cannot),
         }

@@ -12,7 +12,7 @@ pub(crate) use folder::Spool;
 /// Sends what is spooled.
 pub(crate) async fn flush(args: FlushArgs) -> anyhow::Result<u8> {
     let cx = crate::context();
-    let known = args.server.as_deref().map(|url| server::client(url, &cx)).transpose()?;
+    let known = server::client(args.server.as_deref(), &cx)?;
     let spool = Spool::locate()?;
     let Some(_lock) = spool.lock()? else {
         output::complain("another runbell is sending what is spooled; try again when it is done");
