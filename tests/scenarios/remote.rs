@@ -107,7 +107,7 @@ fn run_while_down(folder: &Folder, server: &str, script: &str) -> Said {
     let config = hook(folder, &format!("http://127.0.0.1:1/{CANARY}"));
     let args = ["run", "--server", server, "-c", &config, "--notify", "console", "--", "sh", "-c", script];
     let mut command = command(folder, &args);
-    command.env("RUNBELL_TOKEN", format!("rbt_{CANARY}"));
+    command.env("RUNBELL_TOKEN", format!("rbt_{CANARY}")).env("RUNBELL_LOG", "trace");
     interrupt_at_the_end(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))
 }
 
@@ -191,7 +191,7 @@ async fn a_server_that_is_down_is_told_later_and_the_command_does_not_notice() {
     // All of it while nobody listens.
     assert_eq!((said.code, said.out.as_str()), (Some(7), "out\n"), "{}", said.err);
     assert!(marker.exists());
-    let line = said.err.lines().find(|line| line.contains("not told")).expect("it says so");
+    let line = said.err.lines().find(|line| line.contains("events not told")).expect("it says so");
     for part in [&format!("2 events not told to {url} ("), "spooled in", "runbell spool flush"] {
         assert!(line.contains(part), "{part}: {line}");
     }
@@ -220,7 +220,8 @@ async fn a_server_that_is_down_is_told_later_and_the_command_does_not_notice() {
     assert_eq!(spooled(&folder), names);
 
     down.open(&peer);
-    let said = say(&mut command(&folder, &["spool", "flush", "--json"]));
+    let said = say(command(&folder, &["spool", "flush", "--json"]).env("RUNBELL_LOG", "trace"));
+    assert_no_secret(&(said.out.clone() + &said.err), "what it says");
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
     assert_eq!(said.json().iter().map(|line| &line["status"]).collect::<Vec<_>>(), ["sent", "sent"]);
     assert!(spooled(&folder).is_empty());
@@ -521,4 +522,45 @@ async fn a_variable_that_is_empty_names_no_server() {
     assert!(said.err.contains("Run completed"), "{}", said.err);
     let said = say(&mut command(&folder, &["run", "--server", "", "--", "true"]));
     assert!(said.code == Some(2) && said.err.contains("--server: is required"), "{}", said.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_slow_holds_up_nothing_but_the_end() {
+    let (folder, peer) = (Folder::new(), FakeHttp::start().await);
+    let (slow, hold) = taken().held();
+    peer.answer(slow).answer_always(taken());
+    let mut command = command(&folder, &["run", "--server", &peer.url(""), "--", "sh", "-c", "exit 3"]);
+    let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut text = String::new();
+    // The command has ended and is shown here, though the server has not even taken its start.
+    while !text.contains("Run failed in project default") {
+        assert_ne!(err.read_line(&mut text).expect("a line"), 0, "{text}");
+    }
+    peer.until_requests(1).await;
+    assert!(child.try_wait().expect("waits").is_none());
+    hold.release();
+    err.read_to_string(&mut text).expect("text");
+    assert_eq!(child.wait().expect("it ends").code(), Some(3));
+    assert_eq!(states(&peer.requests()), ["running", "error"]);
+    assert!(!text.contains("not told") && spooled(&folder).is_empty(), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_dies_while_sending_the_spool_loses_nothing() {
+    let (folder, down, peer) = (Folder::new(), Down::new(), server().await);
+    run_while_down(&folder, &down.url(), "exit 1");
+    down.open(&peer);
+    let (slow, _hold) = taken().held();
+    peer.answer(slow);
+    let mut child = command(&folder, &["spool", "flush"]).stdout(Stdio::null()).spawn().expect("it starts");
+    peer.until_requests(1).await;
+    child.kill().expect("it runs");
+    child.wait().expect("it is gone");
+    let said = say(&mut command(&folder, &["spool", "flush"]));
+    assert_eq!(said.code, Some(0), "{}{}", said.out, said.err);
+    let requests = peer.requests();
+    assert_eq!(states(&requests), ["running", "running", "error"]);
+    assert_eq!(requests[0].body, requests[1].body);
+    assert!(spooled(&folder).is_empty());
 }
