@@ -9,8 +9,7 @@ pub(crate) fn fill(file: &Path, count: i64) {
     let mut connection = Connection::open(file).expect("opened");
     connection.pragma_update(None, "synchronous", "off").expect("faster");
     connection.pragma_update(None, "cache_size", -200_000).expect("faster");
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-    let now = i64::try_from(now.as_micros()).expect("a time");
+    let now = runbell::Clock::now(&runbell::SystemClock).as_microsecond();
     let document = "x".repeat(700);
     let transaction = connection.transaction().expect("begun");
     transaction
