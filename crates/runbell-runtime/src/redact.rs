@@ -79,8 +79,9 @@ mod tests {
 
     #[test]
     fn which_run_it_is_stays() {
-        let mut run = read(r#"{"metadata": {"project": "nightly-builds", "uid": "0123456789", "name": "x 0123456789"}}"#)
-            .expect("json");
+        let mut run =
+            read(r#"{"metadata": {"project": "nightly-builds", "uid": "0123456789", "name": "x 0123456789"}}"#)
+                .expect("json");
         let mut secrets = SecretValues::default();
         secrets.add(&Value::from("https://h.example/nightly-builds/0123456789"));
         redact(&mut run, &Registry::default(), &secrets);
