@@ -3,6 +3,7 @@
 //! **Invariant:** what a command under `runbell run` sees of its surroundings is what it would see without: its
 //! standard streams, its signals, its exit code.
 
+mod api;
 mod args;
 mod check;
 mod config;
@@ -14,6 +15,7 @@ mod run;
 mod send_test;
 mod serve;
 mod spec;
+mod store;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -63,6 +65,10 @@ async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
         Verb::Check(args) => check::check(&args),
         Verb::SendTest(args) => send_test::send_test(args).await,
         Verb::Serve(args) => serve::serve(&args).await,
+        Verb::Deliveries { verb } => store::deliveries(verb).await,
+        Verb::Secrets { verb } => store::secrets(verb).await,
+        Verb::Tokens { verb } => store::tokens(verb).await,
+        Verb::Backup(args) => store::backup(&args).await,
         Verb::Kinds(format) => kinds::kinds(format),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
