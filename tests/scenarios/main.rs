@@ -10,6 +10,7 @@ mod notebook;
 mod notifications;
 mod send_test;
 mod servers;
+mod store_verbs;
 mod terminal;
 mod tools;
 mod verbs;

@@ -9,18 +9,15 @@ use runbell::RunState;
 
 use crate::args::Format;
 
-/// What every one of these verbs says at its end.
+/// What every one of these verbs says at its end. Lines are wrapped when they are shown.
 macro_rules! help {
-    ($text:literal) => {
+    ($($line:literal),*) => {
         concat!(
-            $text,
-            "The store is reached over its server's API, with the access token in RUNBELL_TOKEN; or, while no server runs on \
-             it,\nby opening its file with --store, which needs no token.\n\
-             Exit codes: 0 done, 1 something was not done, 2 usage or configuration, or the server or store cannot be had."
+            $($line, "\n",)*
+            "The store is reached over its server's API, with the access token in RUNBELL_TOKEN; or, while no server runs on it, \
+             by opening its file with --store, which needs no token.\n\n\
+             Exit codes: 0 done, 1 something was not done, 2 usage or configuration, or there is no server or store to ask."
         )
-    };
-    () => {
-        help!("")
     };
 }
 
@@ -90,7 +87,10 @@ impl Filters {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = help!("JSON is one object on a line for each delivery.\n\n"))]
+#[command(after_help = help!(
+    "JSON is one object on a line for each delivery.",
+    ""
+))]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) project: Project,
@@ -120,15 +120,18 @@ pub(crate) struct ShowArgs {
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("which").args(["ids", "all"]).required(true))]
-#[command(after_help = help!("  \
-runbell deliveries replay 17 18\n  \
-runbell deliveries replay --all --kind slack --state error\n\
-They are due at once; with --store, as soon as a server opens the store. --all means the youngest 10,000.\n\n"))]
+#[command(after_help = help!(
+    "  runbell deliveries replay 17 18",
+    "  runbell deliveries replay --all --kind slack --state error",
+    "",
+    "They are due at once; with --store, as soon as a server opens the store. --all means the youngest 10,000.",
+    ""
+))]
 pub(crate) struct ReplayArgs {
     /// The deliveries' ids.
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<i64>,
-    /// All that the filters mean; with --status failed unless another one is given: sent or superseded.
+    /// All that the filters mean. Without --status they are those that failed; it may be sent or superseded instead.
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
@@ -146,7 +149,10 @@ pub(crate) struct ReplayArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = help!("What is given up is `superseded`, and can be replayed.\n\n"))]
+#[command(after_help = help!(
+    "What is given up is `superseded`, and can be replayed.",
+    ""
+))]
 pub(crate) struct CancelArgs {
     /// The deliveries' ids.
     #[arg(value_name = "ID", required = true)]
@@ -181,15 +187,19 @@ pub(crate) struct SecretsListArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = help!("The value is read from standard input unless an option names another place; never from the command line, which\n\
-everybody on the machine can read. One line break at its end is dropped.\n\n  \
-printf %s \"$HOOK\" | runbell secrets set SLACK_HOOK -p ml\n\n\
-With --store the value is sealed with the keys in RUNBELL_SECRET_KEYS, else with those in the key file, as the server does.\n\n"))]
+#[command(after_help = help!(
+    "The value is read from standard input unless an option names another place; never from the command line, which everybody on the machine can read. One line break at its end is dropped.",
+    "",
+    "  printf %s \"$HOOK\" | runbell secrets set SLACK_HOOK -p ml",
+    "",
+    "With --store the value is sealed with the keys in RUNBELL_SECRET_KEYS, else with those in the key file, as the server does.",
+    ""
+))]
 pub(crate) struct SecretsSetArgs {
     /// The secret's name.
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) name: String,
-    /// Somebody's value after all; refused without being repeated.
+    /// A value after all; refused without being repeated.
     #[arg(hide = true)]
     pub(crate) surplus: Vec<OsString>,
     /// Read the value from this file.
@@ -231,11 +241,16 @@ pub(crate) enum TokensVerb {
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("scope").args(["admin", "projects"]).required(true).multiple(true))]
-#[command(after_help = help!("With --table, or on a terminal, the token stands alone on standard output; JSON is an object with `token` and `id`:\n\n  \
-RUNBELL_TOKEN=$(runbell tokens create ci -p ml --table)\n\n\
-The first token must be an administrator's; from then on the server asks everybody for one. It is made before the first\n\
-start, or on a server that listens on loopback:\n\n  \
-runbell tokens create me --admin --store sqlite://runbell.db\n\n"))]
+#[command(after_help = help!(
+    "On a terminal, or with --table, the token stands alone on standard output; JSON is an object with `token` and `id`.",
+    "",
+    "  RUNBELL_TOKEN=$(runbell tokens create ci -p ml --table)",
+    "",
+    "The first token must be an administrator's; from then on the server asks everybody for one. It is made before the first start, or on a server that listens on loopback:",
+    "",
+    "  runbell tokens create me --admin --store sqlite://runbell.db",
+    ""
+))]
 pub(crate) struct TokensCreateArgs {
     /// What the token is for.
     pub(crate) name: String,
@@ -271,9 +286,12 @@ pub(crate) struct TokensRevokeArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = help!("FILE is a SQLite database with everything in it, readable by its owner alone; secrets in it are sealed, so keep the\n\
-server's key file too. To restore it, start a server on it, with the key file beside it:\n\n  \
-cp runbell.db.key copy.db.key && runbell serve --store sqlite://copy.db\n\n"))]
+#[command(after_help = help!(
+    "FILE is a SQLite database with everything in it, readable by its owner alone. Secrets in it are sealed, so keep the server's key file too. To restore it, start a server on it, with the key file beside it:",
+    "",
+    "  cp runbell.db.key copy.db.key && runbell serve --store sqlite://copy.db",
+    ""
+))]
 pub(crate) struct BackupArgs {
     /// The file to make; it must not be there yet.
     pub(crate) file: PathBuf,
