@@ -92,7 +92,7 @@ impl Site {
         if needs_tokens && !tokens.are_used() {
             bail!(
                 "listen: without access tokens a server listens on loopback only; make the first with `runbell tokens create \
-                 --admin --store {}`, or listen on 127.0.0.1",
+                 NAME --admin --store {}`, or listen on 127.0.0.1",
                 file.display()
             );
         }
