@@ -8,6 +8,7 @@ mod killed;
 mod mlrun;
 mod notebook;
 mod notifications;
+mod remote;
 mod send_test;
 mod servers;
 mod store_verbs;

@@ -7,26 +7,23 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use runbell::remote::RemoteClient;
 use runbell::{
-    BuildContext, DeliveryKey, Error, ErrorKind, Findings, HeaderValue, HttpRequest, MASK, Secret, SecretValues,
+    BuildContext, Clock, DeliveryKey, Error, ErrorKind, HeaderValue, HttpRequest, MASK, Secret, SecretValues,
     SendContext, Value, text,
 };
-use runbell_http::{Client, HttpOptions, TargetUrl};
+use runbell_http::{Client, HttpOptions};
 use runbell_server::{Config, Purpose, Site};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
+use crate::server::{self, SERVER, TOKEN};
 use crate::store::args::Place;
-
-/// The variable that names the server.
-const SERVER: &str = "RUNBELL_SERVER";
-
-/// The variable that holds the token: a command line is seen by everybody on the machine.
-const TOKEN: &str = "RUNBELL_TOKEN";
 
 /// How long an answer may take: longer than a server works on one unless it is configured to.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,7 +54,7 @@ struct Remote {
     base: String,
     token: Option<Secret<String>>,
     http: Client,
-    clock: std::sync::Arc<dyn runbell::Clock>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Why the API did not do what it was asked; one line, free of secrets.
@@ -97,13 +94,18 @@ impl Api {
                  it, the store, with --store sqlite://FILE"
             );
         };
-        let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).map(Secret::new);
-        let mut secrets = SecretValues::default();
-        if let Some(token) = &token {
-            secrets.add(&Value::from(token.reveal().as_str()));
+        let cx = crate::context();
+        // Neither is empty here, so there is a client.
+        let Some(client) = server::client(Some(&named), &cx)? else { bail!("{SERVER}: is empty") };
+        Ok(Api::of(Remote::new(&client, &cx)?))
+    }
+
+    fn of(remote: Remote) -> Self {
+        let mut api = Api { way: Way::Remote(remote), secrets: SecretValues::default() };
+        if let Way::Remote(Remote { token: Some(token), .. }) = &api.way {
+            api.secrets.add(&Value::from(token.reveal().as_str()));
         }
-        let way = Remote::new(&named, token, &BuildContext::here()).map_err(|error| anyhow!("--server: {error}"))?;
-        Ok(Api { way: Way::Remote(way), secrets })
+        api
     }
 
     /// Keeps a value out of everything that is said.
@@ -169,13 +171,14 @@ impl Api {
         let detail = serde_json::from_slice::<Json>(body).ok();
         let detail = detail.as_ref().and_then(|body| body.get("detail")).and_then(Json::as_str);
         let detail = detail.map(|detail| text::one_line(&self.secrets.mask(detail, MASK), DETAIL));
+        if let (404 | 409, Some(detail)) = (status, &detail) {
+            return Refusal::NotDone(detail.clone());
+        }
         let Way::Remote(remote) = &self.way else {
-            let detail = detail.unwrap_or_else(|| format!("it was not done ({status})"));
-            return if is_about_one(status) { Refusal::NotDone(detail) } else { Refusal::Wrong(detail) };
+            return Refusal::Wrong(detail.unwrap_or_else(|| format!("the store's API answers {status}")));
         };
         let base = &remote.base;
         Refusal::Wrong(match (status, detail) {
-            (404 | 409, Some(detail)) => return Refusal::NotDone(detail),
             (401, _) if remote.token.is_none() => format!("{base}: asks for an access token; put it into {TOKEN}"),
             (401, Some(detail)) => format!("{base}: does not take the token in {TOKEN}: {detail}"),
             (401, None) => format!("{base}: does not take the token in {TOKEN}"),
@@ -197,32 +200,14 @@ impl Api {
     }
 }
 
-/// Whether a status speaks of the one thing that was asked about.
-fn is_about_one(status: u16) -> bool {
-    matches!(status, 404 | 409)
-}
-
 impl Remote {
-    fn new(server: &str, token: Option<Secret<String>>, cx: &BuildContext) -> anyhow::Result<Self> {
-        let target = TargetUrl::new(server);
-        let mut found = Findings::default();
-        target.validate("", cx, &mut found);
-        if let Some(fault) = found.faults().next() {
-            bail!("{}", fault.message);
-        }
-        let request = target.request("GET", "");
-        if request.has_header("authorization") {
-            bail!("must not hold a user name or password; the token goes into {TOKEN}");
-        }
-        if server.contains(['?', '#']) {
-            bail!("must end with the server's path, without `?` and `#`");
-        }
-        if token.as_ref().is_some_and(|token| !token.reveal().bytes().all(|byte| byte.is_ascii_graphic())) {
-            bail!("{TOKEN} holds something that no token holds, such as a space or a line break");
-        }
-        let base = request.url.reveal().trim_end_matches('/').to_owned();
-        let http = Client::new(cx, &HttpOptions::default())?;
-        Ok(Remote { base, token, http, clock: std::sync::Arc::clone(&cx.clock) })
+    fn new(client: &RemoteClient, cx: &BuildContext) -> anyhow::Result<Self> {
+        Ok(Remote {
+            base: client.server().to_owned(),
+            token: client.token().cloned(),
+            http: Client::new(cx, &HttpOptions::default())?,
+            clock: Arc::clone(&cx.clock),
+        })
     }
 
     async fn ask(&self, method: &str, path: &str, body: Vec<u8>) -> Result<(u16, Vec<u8>), Refusal> {
@@ -291,42 +276,31 @@ pub(crate) fn encoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn api(server: &str, token: &str) -> anyhow::Result<Api> {
-        let mut secrets = SecretValues::default();
-        secrets.add(&Value::from(token));
+    fn api(token: &str) -> Api {
         let token = (!token.is_empty()).then(|| Secret::new(token.to_owned()));
-        Ok(Api { way: Way::Remote(Remote::new(server, token, &BuildContext::here())?), secrets })
+        let cx = BuildContext::here();
+        let client = RemoteClient::new("http://H:80/x/", token, &cx).expect("a client");
+        Api::of(Remote::new(&client, &cx).expect("a server"))
     }
 
     #[test]
-    fn servers_are_urls_without_secrets() {
-        for (server, part) in [
-            ("h:80", "scheme"),
-            ("localhost", "no scheme"),
-            ("http://user:CANARY-1@h", "RUNBELL_TOKEN"),
-            ("http://h/?CANARY-1", "without `?`"),
-        ] {
-            let error = api(server, "").err().map(|error| error.to_string()).unwrap_or_default();
-            assert!(error.contains(part) && !error.contains("CANARY"), "{server}: {error}");
-        }
-        assert!(api("http://h", "two words").is_err());
-        let Way::Remote(remote) = api("http://H:80/x/", "rbt_CANARY-1").expect("a server").way else {
-            panic!("it is one");
-        };
-        assert_eq!(remote.request("GET", "/api/v1/tokens", Vec::new()).url.reveal(), "http://h/x/api/v1/tokens");
+    fn a_path_follows_the_servers_own() {
+        let Way::Remote(remote) = api("rbt_1").way else { panic!("it is one") };
+        let request = remote.request("GET", "/api/v1/tokens", Vec::new());
+        assert_eq!(request.url.reveal(), "http://h/x/api/v1/tokens");
+        assert_eq!(encoded("a/b ü?"), "a%2Fb%20%C3%BC%3F");
     }
 
     #[test]
     fn every_refusal_is_one_line_that_helps() {
-        let api = |token: &str| api("http://h", token).expect("a server");
         for (token, status, body, expected) in [
-            ("", 401, r#"{"detail": "x"}"#, "http://h: asks for an access token; put it into RUNBELL_TOKEN"),
-            ("rbt_CANARY-1", 401, "", "http://h: does not take the token in RUNBELL_TOKEN"),
-            ("rbt_CANARY-1", 403, "{\"detail\": \"not for\\nrbt_CANARY-1\"}", "http://h: not for ***"),
+            ("", 401, r#"{"detail": "x"}"#, "http://h/x: asks for an access token; put it into RUNBELL_TOKEN"),
+            ("rbt_CANARY-1", 401, "", "http://h/x: does not take the token in RUNBELL_TOKEN"),
+            ("rbt_CANARY-1", 403, "{\"detail\": \"not for\\nrbt_CANARY-1\"}", "http://h/x: not for ***"),
             ("", 404, r#"{"detail": "the token is not there"}"#, "the token is not there"),
-            ("", 404, "<html>", "http://h: answers 404, but not as Runbell's server does; is the URL right?"),
-            ("", 301, "", "http://h: redirects (301); give the final URL"),
-            ("", 503, "", "http://h: answers 503; try again later"),
+            ("", 404, "<html>", "http://h/x: answers 404, but not as Runbell's server does; is the URL right?"),
+            ("", 301, "", "http://h/x: redirects (301); give the final URL"),
+            ("", 503, "", "http://h/x: answers 503; try again later"),
         ] {
             let refusal = api(token).refused(status, body.as_bytes());
             assert_eq!(refusal.to_string(), expected);

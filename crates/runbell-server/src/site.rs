@@ -68,7 +68,7 @@ impl Site {
         let keys = keys_for(config, &file, store.as_ref(), used).await?;
         let tokens = Tokens::default();
         tokens.load(store.as_ref()).await?;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new()?);
         let observed = Arc::clone(&metrics);
         let options = DispatcherOptions {
             retry,
