@@ -88,15 +88,13 @@ impl Api {
             return Ok(Api { way: Way::Local(Box::new(site)), secrets: SecretValues::default() });
         }
         let named = place.server.clone().or_else(|| std::env::var(SERVER).ok()).filter(|url| !url.trim().is_empty());
-        let Some(named) = named else {
+        let cx = crate::context();
+        let Some(client) = server::client(named.as_deref(), &cx)? else {
             bail!(
                 "name the server, with --server URL or in {SERVER} (its token goes into {TOKEN}); or, while no server runs on \
                  it, the store, with --store sqlite://FILE"
             );
         };
-        let cx = crate::context();
-        // Neither is empty here, so there is a client.
-        let Some(client) = server::client(Some(&named), &cx)? else { bail!("{SERVER}: is empty") };
         Ok(Api::of(Remote::new(&client, &cx)?))
     }
 

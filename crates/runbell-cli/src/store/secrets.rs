@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{anyhow, bail};
 use runbell::text;
 use runbell_server::Purpose;
+use rustix::termios::{self, LocalModes, OptionalActions};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
@@ -69,13 +70,28 @@ fn value(args: &SecretsSetArgs) -> anyhow::Result<String> {
             .map_err(|_| anyhow!("--from-env: the variable `{shown}` is not set, or holds no text"));
     }
     let file = args.from_file.as_deref().unwrap_or(Path::new("-"));
-    if file == Path::new("-") && std::io::stdin().is_terminal() {
-        output::complain("type the value (it is seen as you type), then Enter and ^D");
-    }
-    let mut value = documents::read_text(file)?;
+    let mut value = match file == Path::new("-") && std::io::stdin().is_terminal() {
+        true => typed(&text::one_line(&args.name, 80))?,
+        false => documents::read_text(file)?,
+    };
     if let Some(kept) = value.strip_suffix("\r\n").or(value.strip_suffix('\n')) {
         value.truncate(kept.len());
     }
+    Ok(value)
+}
+
+/// A line that is typed, and not shown. ^C in between leaves it to the shell to show what is typed again, as shells do.
+fn typed(name: &str) -> anyhow::Result<String> {
+    let stdin = std::io::stdin();
+    let before = termios::tcgetattr(&stdin)?;
+    let mut hidden = before.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    termios::tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+    output::complain(&format!("type the value of {name}, which is not shown, and Enter"));
+    let mut value = String::new();
+    let read = stdin.read_line(&mut value);
+    termios::tcsetattr(&stdin, OptionalActions::Now, &before)?;
+    read?;
     Ok(value)
 }
 
