@@ -11,6 +11,7 @@ mod notifications;
 mod remote;
 mod send_test;
 mod servers;
+mod store_verbs;
 mod terminal;
 mod tools;
 mod verbs;
