@@ -59,10 +59,6 @@ impl Deref for App {
 }
 
 /// The whole API as a service, with its description.
-pub fn router(site: &crate::Site) -> Router {
-    build(site.app.clone())
-}
-
 pub(crate) fn build(app: App) -> Router {
     let open = OpenApiRouter::new()
         .routes(routes!(r::operations::client_spec))

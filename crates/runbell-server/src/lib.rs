@@ -27,7 +27,6 @@ mod smtp;
 mod tokens;
 mod upkeep;
 
-pub use app::router;
 pub use ask::Asked;
 pub use config::{Config, Limits, Retry, Secrets, Tls};
 pub use listen::serve;

@@ -77,11 +77,10 @@ impl Site {
             defaults: if mail.is_empty() { BTreeMap::new() } else { BTreeMap::from([("mail".to_owned(), mail)]) },
             on_failure: on_failure(&config.on_failure)?,
             observer: Some(Arc::new(move |attempted| observed.attempted(attempted))),
-            delivers: !matches!(used, Use::AtRest(_)),
         };
         let alarms = options.on_failure.clone();
         let clock = Arc::clone(&cx.clock);
-        let dispatcher = Dispatcher::start(store, registry, cx, keys, options);
+        let dispatcher = Dispatcher::at_rest(store, registry, cx, keys, options);
         for (index, alarm) in alarms.iter().enumerate() {
             if let Some(fault) = dispatcher.check(alarm).faults().next() {
                 bail!("on_failure[{index}]: {fault}");

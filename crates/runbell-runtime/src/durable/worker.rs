@@ -55,9 +55,9 @@ struct Inner {
 }
 
 impl Worker {
-    pub(super) fn start(desk: Desk, links: Links, options: DispatcherOptions) -> Self {
+    pub(super) fn new(desk: Desk, links: Links, options: DispatcherOptions) -> Self {
         let at_once = u32::try_from(options.at_once.clamp(1, 65_536)).unwrap_or(1);
-        let worker = Worker(Arc::new(Inner {
+        Worker(Arc::new(Inner {
             desk,
             links,
             policy: options.retry,
@@ -70,11 +70,7 @@ impl Worker {
             places: Arc::new(Semaphore::new(at_once as usize)),
             due: Notify::new(),
             stopping: Flag::default(),
-        }));
-        if options.delivers {
-            tokio::spawn(worker.clone().serve());
-        }
-        worker
+        }))
     }
 
     pub(super) fn wake(&self) {
@@ -87,7 +83,7 @@ impl Worker {
         drop(timeout(deadline, Arc::clone(&self.0.places).acquire_many_owned(self.0.at_once)).await);
     }
 
-    async fn serve(self) {
+    pub(super) async fn serve(self) {
         let inner = &self.0;
         while !inner.stopping.is_set() {
             let free = inner.places.available_permits().min(CLAIM);
