@@ -2,3 +2,4 @@
 //! not there, and with disks and processes that fail.
 
 mod durability;
+mod trace;
