@@ -228,6 +228,8 @@ async fn order<S: Store>(store: &S) {
     store.intake(transition("u", Some(1), RunState::Completed, &["a"], 1)).await.expect("taken in");
     let older = only(&check, store, 2).await;
     check.equal("what goes first", &older.state, &RunState::Running);
+    // The newer one is due in name only; who waits for it would ask again and again. The older one's lease ends first.
+    check.equal("the next time", &store.next_due().await.expect("read"), &Some(at(2 + LEASE.as_secs() as i64)));
     // It fails, with newer news behind it: once more, at once, and then it is old news.
     store.complete(ended(&older, Ending::Retry(at(500)), 3)).await.expect("answered");
     let again = only(&check, store, 3).await;
