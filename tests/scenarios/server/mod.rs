@@ -2,4 +2,6 @@
 //! not there, and with disks and processes that fail.
 
 mod durability;
+mod isolation;
+mod order;
 mod trace;
