@@ -1,7 +1,7 @@
 //! The server as a process of its own, and a client of its API.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,13 +26,6 @@ pub(crate) struct Serving {
     log: watch::Receiver<String>,
 }
 
-/// The arguments of a server on the store in `folder`. The configuration is written beside it.
-pub(crate) fn arguments(folder: &Folder, config: &Json) -> Vec<String> {
-    let file = folder.file("server.json", &config.to_string());
-    let store = format!("sqlite://{}", store_file(folder).display());
-    ["serve", "--listen", "127.0.0.1:0", "--store", &store, "-c", &file].map(str::to_owned).to_vec()
-}
-
 /// The store's file.
 pub(crate) fn store_file(folder: &Folder) -> PathBuf {
     folder.path("runbell.db")
@@ -40,8 +33,21 @@ pub(crate) fn store_file(folder: &Folder) -> PathBuf {
 
 /// The command that [`Serving::start`] starts.
 pub(crate) fn serve(folder: &Folder, config: &Json) -> Command {
-    let arguments = arguments(folder, config);
-    runbell(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    serve_store(folder, config, &store_file(folder))
+}
+
+/// A server on a store that lies elsewhere. The configuration is written into `folder`.
+pub(crate) fn serve_store(folder: &Folder, config: &Json, store: &Path) -> Command {
+    let file = folder.file("server.json", &config.to_string());
+    let store = format!("sqlite://{}", store.display());
+    runbell(&["serve", "--listen", "127.0.0.1:0", "--store", &store, "-c", &file])
+}
+
+/// The same command as the last arguments of another one, which runs it.
+pub(crate) fn under(mut outer: Command, served: &Command) -> Command {
+    outer.env_clear().envs(served.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(Stdio::null());
+    outer.arg(served.get_program()).args(served.get_args());
+    outer
 }
 
 impl Serving {

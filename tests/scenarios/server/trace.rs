@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use crate::servers::{present, program};
-use crate::serving::{Serving, event, in_time, serve};
+use crate::serving::{Serving, event, in_time, serve, under};
 use crate::tools::Folder;
 
 const CALLS: &str = "trace=fdatasync,fsync,read,recvfrom,recvmsg,write,writev,sendto,sendmsg";
@@ -16,12 +16,9 @@ fn traced(folder: &Folder) -> Option<Result<Serving, String>> {
     if !present("strace", found.is_some(), "apt-get install strace") {
         return None;
     }
-    let served = serve(folder, &json!({}));
     let mut command = std::process::Command::new(found.expect("it was found"));
-    command.env_clear().envs(served.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command.stdin(std::process::Stdio::null());
     command.args(["-D", "-f", "-y", "-s", "256", "-e", CALLS, "-e", "signal=none", "-o"]).arg(folder.path("trace"));
-    command.arg(served.get_program()).args(served.get_args());
+    let command = under(command, &serve(folder, &json!({})));
     Some(Serving::of(command))
 }
 
