@@ -2,6 +2,8 @@
 //! not there, and with disks and processes that fail.
 
 mod durability;
+mod faults;
 mod isolation;
 mod order;
+mod stops;
 mod trace;
