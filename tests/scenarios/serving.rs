@@ -129,11 +129,6 @@ impl Serving {
         let logged = log.wait_for(|log| log.contains(text));
         drop(in_time(text, logged).await.expect("it did not end"));
     }
-
-    /// What it has logged.
-    pub(crate) fn log(&self) -> String {
-        self.log.borrow().clone()
-    }
 }
 
 impl Drop for Serving {
@@ -261,12 +256,12 @@ impl Client {
             self.until(&format!("status={status}"), <[Json]>::is_empty).await;
         }
         // What moved between the three questions is asked for again.
-        self.until("", |all| all.iter().all(|one| is_finished(one))).await
+        self.until("", |all| all.iter().all(is_finished)).await
     }
 }
 
 /// Whether a delivery is finished.
-pub(crate) fn is_finished(delivery: &Json) -> bool {
+fn is_finished(delivery: &Json) -> bool {
     ["sent", "failed", "superseded"].map(Json::from).contains(&delivery["status"])
 }
 

@@ -89,7 +89,10 @@ async fn a_server_that_may_write_nothing_more_refuses_and_recovers() {
         prlimit(Some(serving.pid()), Resource::Fsize, Rlimit { current, maximum }).expect("one's own child")
     };
     let before = limit(Some(0));
-    goes_on_when_there_is_room_again(&serving, &sink, || drop(limit(before.current))).await;
+    goes_on_when_there_is_room_again(&serving, &sink, || {
+        limit(before.current);
+    })
+    .await;
     serving.stop().await;
 }
 

@@ -5,5 +5,6 @@ mod durability;
 mod faults;
 mod isolation;
 mod order;
+mod sdk;
 mod stops;
 mod trace;
