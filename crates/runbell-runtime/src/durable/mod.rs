@@ -209,7 +209,7 @@ mod tests {
         let dispatcher = Dispatcher::start(Arc::new(store), registry, BuildContext::server(), keys, options);
         let run = value::read(r#"{"status": {"state": "completed"}}"#).expect("JSON");
         let (project, uid) = ("p".to_owned(), "u".to_owned());
-        let notifications = Some(Value::List(Vec::new().into()));
+        let notifications = Some(Value::List(Vec::new()));
         let event = Event { project, uid, run, notifications, state: None, at: None };
         assert!(!dispatcher.worker.is_woken());
         // Begun, and dropped before it is answered.
