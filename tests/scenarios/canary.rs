@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::tools::{Folder, Said, runbell, say, say_with};
 
-const CANARY: &str = "CANARY0123456789";
+pub(crate) const CANARY: &str = "CANARY0123456789";
 
 /// The canary as it is, and in the forms in which texts carry it.
-fn forms() -> Vec<String> {
+pub(crate) fn forms() -> Vec<String> {
     let hex: String = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect();
     let percent: String = CANARY.bytes().map(|byte| format!("%{byte:02X}")).collect();
     // Base64 of the canary at the three places it can start at.

@@ -5,10 +5,10 @@ use anyhow::Result;
 use crate::{cargo, cargo_command, run, tidy};
 
 /// The facade's features, each of which must build alone.
-const FEATURES: [&str; 7] = ["console", "git", "mail", "notebook", "slack", "webhook", "all-kinds"];
+const FEATURES: [&str; 8] = ["console", "git", "mail", "notebook", "slack", "webhook", "all-kinds", "remote"];
 
 /// Named, or the tests that require it could be left out without a word.
-const ALL: [&str; 2] = ["--features", "runbell-runtime/durable"];
+const ALL: [&str; 2] = ["--features", "runbell-runtime/durable,runbell-runtime/remote"];
 
 pub(crate) fn ci() -> Result<()> {
     cargo(&["fmt", "--all", "--check"])?;

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::store::args::{BackupArgs, DeliveriesVerb, SecretsVerb, TokensVerb};
+
 /// Runbell rings when your runs finish.
 #[derive(Debug, Parser)]
 #[command(name = "runbell", version, about = "Runbell rings when your runs finish.", disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 done, 1 something was not delivered, 2 usage or configuration.\n\
+#[command(after_help = "Exit codes: 0 done, 1 something was not delivered or not done, 2 usage or configuration.\n\
 `run` ends as its command did.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -30,8 +32,30 @@ pub(crate) enum Verb {
     SendTest(SendTestArgs),
     /// Run the server: take in what runs do, and deliver their notifications whatever dies in between.
     Serve(ServeArgs),
+    /// Look after deliveries: list them, show one with its attempts, make it again, give it up.
+    Deliveries {
+        #[command(subcommand)]
+        verb: DeliveriesVerb,
+    },
+    /// Look after a project's secrets.
+    Secrets {
+        #[command(subcommand)]
+        verb: SecretsVerb,
+    },
+    /// Look after access tokens.
+    Tokens {
+        #[command(subcommand)]
+        verb: TokensVerb,
+    },
+    /// Copy a server's whole store into a file, while work goes on.
+    Backup(BackupArgs),
     /// List the kinds of notification this program can send, with their params.
     Kinds(Format),
+    /// Look after what a server could not be told yet.
+    Spool {
+        #[command(subcommand)]
+        verb: SpoolVerb,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -48,7 +72,11 @@ A value may be @file or hold ${ENV}; @@ and $${ stand for a literal @ and ${. Be
 (default completed,error,aborted), message, severity and condition. A comma begins a new name=value only before a\n\
 name and an equals sign; where that is in the way, use JSON.\n\
 Without any notification the result is shown here, on standard error.\n\n\
-CMD may write its results as a JSON object to the file named by $RUNBELL_RESULTS.")]
+CMD may write its results as a JSON object to the file named by $RUNBELL_RESULTS.\n\n\
+With --server the server sends the notifications, but for those that show something here; its token is taken from\n\
+RUNBELL_TOKEN. A server that is down neither fails nor delays CMD: it is told in the background, for up to 30 s after\n\
+CMD's end; ^C ends that wait. What it was not told then is spooled below $XDG_STATE_HOME/runbell (~/.local/state/runbell),\n\
+and sent by the next `runbell run --server` or by `runbell spool flush`.")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
@@ -71,9 +99,40 @@ pub(crate) struct RunArgs {
     /// ends with runbell.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) tail: Option<u16>,
+    /// Tell this server how CMD goes, and let it send the notifications.
+    #[arg(long, value_name = "URL", env = "RUNBELL_SERVER", hide_env_values = true)]
+    pub(crate) server: Option<String>,
+    /// Send from here what the server does not take in three tries or 10 s, rather than spool it.
+    #[arg(long, value_name = "WHERE", requires = "server")]
+    pub(crate) fallback: Option<Fallback>,
     /// The command and its arguments.
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+/// Who sends when the server does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Fallback {
+    /// This process.
+    Local,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpoolVerb {
+    /// Send what is spooled, each event to the server it was meant for; say what was sent and what is left.
+    Flush(FlushArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 all is sent or there was nothing, 1 something is left or was refused.\n\
+An event is sent with the token it was spooled with. Is there a new one, give it in RUNBELL_TOKEN and its server in\n\
+--server.")]
+pub(crate) struct FlushArgs {
+    /// The server that the token in RUNBELL_TOKEN is for.
+    #[arg(long, value_name = "URL", env = "RUNBELL_SERVER", hide_env_values = true)]
+    pub(crate) server: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,19 @@ pub(crate) fn notifications(
     specs: &[String],
     registry: &Registry,
 ) -> anyhow::Result<Vec<Notification>> {
+    notifications_but(file, specs, registry, |_, _| false)
+}
+
+/// As [`notifications`], but for faults that are `left` to somebody else.
+///
+/// # Errors
+/// As [`notifications`].
+pub(crate) fn notifications_but(
+    file: Option<&Path>,
+    specs: &[String],
+    registry: &Registry,
+    left: impl Fn(&Notification, &Finding) -> bool,
+) -> anyhow::Result<Vec<Notification>> {
     let mut all = match file {
         Some(path) => from_file(path)?,
         None => Vec::new(),
@@ -32,7 +45,8 @@ pub(crate) fn notifications(
     for notification in &all {
         let name = text::one_line(&notification.name, 80);
         let found = builder.check_one(notification);
-        faults.extend(found.faults().map(|fault| format!("notification `{name}`: {fault}")));
+        let ours = found.faults().filter(|fault| !left(notification, fault));
+        faults.extend(ours.map(|fault| format!("notification `{name}`: {fault}")));
         // Where a secret stands matters in files that are shared; `check` tells of it.
         // A secret that is missing here is a fault when the notification is built, which comes next.
         let told =

@@ -3,6 +3,7 @@
 //! **Invariant:** what a command under `runbell run` sees of its surroundings is what it would see without: its
 //! standard streams, its signals, its exit code.
 
+mod api;
 mod args;
 mod check;
 mod config;
@@ -13,7 +14,10 @@ mod push;
 mod run;
 mod send_test;
 mod serve;
+mod server;
 mod spec;
+mod spool;
+mod store;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +25,7 @@ use std::sync::Arc;
 use clap::{CommandFactory as _, Parser as _};
 use runbell::{BuildContext, Env, NotifierBuilder, Output, ProcessEnv};
 
-use crate::args::{Cli, Verb};
+use crate::args::{Cli, SpoolVerb, Verb};
 
 /// Everything was done.
 const DONE: u8 = 0;
@@ -63,7 +67,12 @@ async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
         Verb::Check(args) => check::check(&args),
         Verb::SendTest(args) => send_test::send_test(args).await,
         Verb::Serve(args) => serve::serve(&args).await,
+        Verb::Deliveries { verb } => store::deliveries(verb).await,
+        Verb::Secrets { verb } => store::secrets(verb).await,
+        Verb::Tokens { verb } => store::tokens(verb).await,
+        Verb::Backup(args) => store::backup(&args).await,
         Verb::Kinds(format) => kinds::kinds(format),
+        Verb::Spool { verb: SpoolVerb::Flush(args) } => spool::flush(args).await,
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "runbell", &mut script);
@@ -95,10 +104,15 @@ impl Env for NoKernel {
     }
 }
 
-/// A notifier builder with the surroundings of a command line: text for people goes to standard error.
-fn notifier() -> anyhow::Result<NotifierBuilder> {
+/// The surroundings of a command line: text for people goes to standard error.
+fn context() -> BuildContext {
     let output = Output::stderr().with_colour(output::colour()).with_width(output::width());
-    let cx = BuildContext { output, env: Arc::new(NoKernel), ..BuildContext::here() };
+    BuildContext { output, env: Arc::new(NoKernel), ..BuildContext::here() }
+}
+
+/// A notifier builder with the surroundings of a command line.
+fn notifier() -> anyhow::Result<NotifierBuilder> {
+    let cx = context();
     let ui_url = std::env::var("RUNBELL_UI_URL").unwrap_or_default();
     Ok(runbell::notifier()?.context(cx).ui_url(&ui_url))
 }

@@ -23,7 +23,11 @@ mod notifier;
 mod plan;
 mod prepared;
 mod redact;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod report;
+#[cfg(feature = "remote")]
+mod route;
 mod sample;
 mod secrets;
 
@@ -33,3 +37,5 @@ pub use guard::RunGuard;
 pub use insight::{Explanation, PreviewLine};
 pub use notifier::{Notifier, NotifierBuilder};
 pub use report::{Report, ReportLine, Status};
+#[cfg(feature = "remote")]
+pub use route::{Route, route};

@@ -51,6 +51,7 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
     let address = listener.local_addr()?;
     let site = Site::open_for(config, registry, Use::Serving(address)).await?;
     let app = site.app.clone();
+    app.dispatcher.deliver();
     let upkeep = tokio::spawn(upkeep::keep_up(app.clone(), config.retention()));
     let handle = Handle::new();
     tokio::spawn(stop_on_signal(handle.clone()));

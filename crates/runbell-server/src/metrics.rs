@@ -1,147 +1,147 @@
-//! Figures for operators, in the OpenMetrics text format. No label holds a project, a run or a target.
+//! Figures for operators, in Prometheus' text format. No label holds a project, a run or a target.
 
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus::{
+    Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, exponential_buckets,
+};
 use runbell_core::Timestamp;
 use runbell_runtime::{Attempted, Outcome};
 use runbell_store::Backlog;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    method: String,
-    route: String,
-    status: u16,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AttemptLabels {
-    kind: &'static str,
-    outcome: &'static str,
-    error: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabels {
-    kind: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StatusLabels {
-    status: &'static str,
-}
-
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
-
 /// All figures of a server.
 pub(crate) struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
+    requests: IntCounterVec,
     request_seconds: Histogram,
-    attempts: Family<AttemptLabels, Counter>,
-    attempt_seconds: Histograms<KindLabels>,
+    attempts: IntCounterVec,
+    attempt_seconds: HistogramVec,
     sent_seconds: Histogram,
-    failed: Family<KindLabels, Counter>,
-    waiting: Family<StatusLabels, Gauge>,
-    oldest: Gauge<f64, AtomicU64>,
-    store_up: Gauge,
-}
-
-/// From half a millisecond to about a minute.
-fn seconds() -> Histogram {
-    Histogram::new(exponential_buckets(0.000_5, 2.5, 14))
-}
-
-/// From a millisecond to about a day.
-fn long_seconds() -> Histogram {
-    Histogram::new(exponential_buckets(0.001, 4.0, 14))
+    failed: IntCounterVec,
+    waiting: IntGaugeVec,
+    oldest: Gauge,
+    store_up: IntGauge,
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("runbell");
+    /// # Errors
+    /// When two figures have one name, which a test would find.
+    pub(crate) fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new_custom(Some("runbell".to_owned()), None)?;
+        // From half a millisecond to about a minute; and from a millisecond to about a day.
+        let (short, long) = (exponential_buckets(0.000_5, 2.5, 14)?, exponential_buckets(0.001, 4.0, 14)?);
         let metrics = Metrics {
-            requests: Family::default(),
-            request_seconds: seconds(),
-            attempts: Family::default(),
-            attempt_seconds: Family::new_with_constructor(seconds),
-            sent_seconds: long_seconds(),
-            failed: Family::default(),
-            waiting: Family::default(),
-            oldest: Gauge::default(),
-            store_up: Gauge::default(),
-            registry: Registry::default(),
+            requests: IntCounterVec::new(
+                Opts::new("http_requests_total", "Requests answered."),
+                &["method", "route", "status"],
+            )?,
+            request_seconds: Histogram::with_opts(
+                HistogramOpts::new("http_request_seconds", "Time from a request to its answer.").buckets(short.clone()),
+            )?,
+            attempts: IntCounterVec::new(
+                Opts::new("attempts_total", "Attempts to deliver, by how they ended."),
+                &["kind", "outcome", "error"],
+            )?,
+            attempt_seconds: HistogramVec::new(
+                HistogramOpts::new("attempt_seconds", "Time an attempt took.").buckets(short),
+                &["kind"],
+            )?,
+            sent_seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "accepted_to_sent_seconds",
+                    "Time from a delivery's being promised to its being sent.",
+                )
+                .buckets(long),
+            )?,
+            failed: IntCounterVec::new(
+                Opts::new("deliveries_failed_total", "Deliveries that failed for good."),
+                &["kind"],
+            )?,
+            waiting: IntGaugeVec::new(
+                Opts::new("deliveries_waiting", "Deliveries that are not finished."),
+                &["status"],
+            )?,
+            oldest: Gauge::new("oldest_waiting_seconds", "How long ago the oldest unfinished delivery was promised.")?,
+            store_up: IntGauge::new("store_up", "Whether the store answered just now.")?,
+            registry,
         };
-        registry.register("http_requests", "Requests answered", metrics.requests.clone());
-        registry.register_with_unit(
-            "http_request",
-            "Time from a request to its answer",
-            Unit::Seconds,
-            metrics.request_seconds.clone(),
-        );
-        registry.register("attempts", "Attempts to deliver, by how they ended", metrics.attempts.clone());
-        registry.register_with_unit("attempt", "Time an attempt took", Unit::Seconds, metrics.attempt_seconds.clone());
-        registry.register_with_unit(
-            "accepted_to_sent",
-            "Time from a delivery's being promised to its being sent",
-            Unit::Seconds,
-            metrics.sent_seconds.clone(),
-        );
-        registry.register("deliveries_failed", "Deliveries that failed for good", metrics.failed.clone());
-        registry.register("deliveries_waiting", "Deliveries that are not finished", metrics.waiting.clone());
-        registry.register_with_unit(
-            "oldest_waiting",
-            "How long ago the oldest unfinished delivery was promised",
-            Unit::Seconds,
-            metrics.oldest.clone(),
-        );
-        registry.register("store_up", "Whether the store answered just now", metrics.store_up.clone());
-        Metrics { registry, ..metrics }
+        let Metrics { registry, .. } = &metrics;
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.request_seconds.clone()))?;
+        registry.register(Box::new(metrics.attempts.clone()))?;
+        registry.register(Box::new(metrics.attempt_seconds.clone()))?;
+        registry.register(Box::new(metrics.sent_seconds.clone()))?;
+        registry.register(Box::new(metrics.failed.clone()))?;
+        registry.register(Box::new(metrics.waiting.clone()))?;
+        registry.register(Box::new(metrics.oldest.clone()))?;
+        registry.register(Box::new(metrics.store_up.clone()))?;
+        Ok(metrics)
     }
 
     pub(crate) fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
-        let labels = RequestLabels { method: method.to_owned(), route: route.to_owned(), status };
-        self.requests.get_or_create(&labels).inc();
+        let mut digits = [0; 3];
+        self.requests.with_label_values(&[method, route, status_text(status, &mut digits)]).inc();
         self.request_seconds.observe(took.as_secs_f64());
     }
 
     pub(crate) fn attempted(&self, attempted: &Attempted) {
         let Attempted { kind, outcome, error, took, since_accepted } = *attempted;
-        let outcome_word = match outcome {
+        let word = match outcome {
             Outcome::Sent => "sent",
             Outcome::Retry => "retry",
             Outcome::Failed => "failed",
         };
         let error = error.map_or("", |error| error.as_str());
-        self.attempts.get_or_create(&AttemptLabels { kind, outcome: outcome_word, error }).inc();
-        self.attempt_seconds.get_or_create(&KindLabels { kind }).observe(took.as_secs_f64());
+        self.attempts.with_label_values(&[kind, word, error]).inc();
+        self.attempt_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
         match outcome {
             Outcome::Sent => self.sent_seconds.observe(since_accepted.as_secs_f64()),
-            Outcome::Failed => {
-                self.failed.get_or_create(&KindLabels { kind }).inc();
-            }
+            Outcome::Failed => self.failed.with_label_values(&[kind]).inc(),
             Outcome::Retry => {}
         }
     }
 
     /// Everything as text; `backlog` is what waits now, or nothing when the store does not say.
-    pub(crate) fn text(&self, backlog: Option<Backlog>, now: Timestamp) -> Result<String, std::fmt::Error> {
+    pub(crate) fn text(&self, backlog: Option<Backlog>, now: Timestamp) -> prometheus::Result<Vec<u8>> {
         self.store_up.set(i64::from(backlog.is_some()));
         if let Some(Backlog { pending, leased, retry, oldest }) = backlog {
             for (status, count) in [("pending", pending), ("leased", leased), ("retry", retry)] {
-                self.waiting.get_or_create(&StatusLabels { status }).set(count);
+                self.waiting.with_label_values(&[status]).set(count);
             }
             let age = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64());
             self.oldest.set(age.max(0.0));
         }
-        let mut out = String::new();
-        text::encode(&mut out, &self.registry)?;
+        let mut out = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
         Ok(out)
+    }
+}
+
+/// A status of three digits as text, without an allocation for every request.
+fn status_text(status: u16, digits: &mut [u8; 3]) -> &str {
+    let digit = |value: u16| b'0' + u8::try_from(value % 10).unwrap_or(0);
+    *digits = [digit(status / 100), digit(status / 10), digit(status)];
+    std::str::from_utf8(digits).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_text_with_help_and_type() {
+        let metrics = Metrics::new().expect("names of their own");
+        metrics.answered("GET", "/x", 204, Duration::from_millis(1));
+        let backlog = Backlog { pending: 3, ..Backlog::default() };
+        let text = String::from_utf8(metrics.text(Some(backlog), Timestamp::UNIX_EPOCH).expect("text")).expect("UTF-8");
+        for line in [
+            "# TYPE runbell_http_requests_total counter",
+            r#"runbell_http_requests_total{method="GET",route="/x",status="204"} 1"#,
+            r#"runbell_deliveries_waiting{status="pending"} 3"#,
+            "runbell_store_up 1",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
     }
 }

@@ -22,8 +22,8 @@ use runbell_core::Timestamp;
 
 pub use error::{StoreError, StoreResult};
 pub use model::{
-    Accepted, AttemptRecord, Backlog, Completion, Deliver, DeliveryFilter, DeliveryRecord, DeliveryState, Ending,
-    Intake, Lease, NewDelivery, NewVerdict, ProjectSecret, Registered, RunFacts, RunFilter, RunKey, RunRecord,
+    Accepted, AttemptRecord, Backlog, Claimed, Completion, Deliver, DeliveryFilter, DeliveryRecord, DeliveryState,
+    Ending, Intake, Lease, NewDelivery, NewVerdict, ProjectSecret, Registered, RunFacts, RunFilter, RunKey, RunRecord,
     SealedSecret, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
 pub use sqlite::SqliteStore;
@@ -56,7 +56,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]. Never fails because nothing is due: that is an empty list.
-    async fn claim(&self, now: Timestamp, limit: usize, lease: Duration) -> StoreResult<Vec<Lease>>;
+    async fn claim(&self, now: Timestamp, limit: usize, lease: Duration) -> StoreResult<Claimed>;
 
     /// Records how a leased delivery's attempt ended. False when the lease was lost by then: nothing is changed.
     ///
@@ -69,12 +69,6 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn hasten(&self, ids: Vec<i64>, now: Timestamp) -> StoreResult<()>;
-
-    /// When the next delivery is due; `None` when none is waiting.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn next_due(&self) -> StoreResult<Option<Timestamp>>;
 
     /// Deliveries, the youngest first, at most `limit`.
     ///

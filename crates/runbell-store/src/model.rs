@@ -207,6 +207,16 @@ pub struct Lease {
     pub last_chance: bool,
 }
 
+/// What was leased, and when to look again.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The leases.
+    pub leases: Vec<Lease>,
+    /// When the next delivery is due, or a lease runs out; `None` when none is waiting. Not later than now when more may be
+    /// due than was asked for.
+    pub next_due: Option<Timestamp>,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone)]
 pub struct Completion {

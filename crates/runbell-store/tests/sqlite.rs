@@ -61,7 +61,7 @@ async fn a_file_belongs_to_one_process_and_leases_end_with_it() {
     let file = folder.path().join("runbell.db");
     let store = open(&file).expect("opened");
     let id = store.intake(intake("u")).await.expect("taken in").deliveries[0];
-    let lease = store.claim(SAMPLE_TIME, 10, Duration::from_secs(3600)).await.expect("claimed").remove(0);
+    let lease = store.claim(SAMPLE_TIME, 10, Duration::from_secs(3600)).await.expect("claimed").leases.remove(0);
     assert_eq!(refused(&file), StoreError::Held(file.clone()));
     drop(store);
 
@@ -71,7 +71,7 @@ async fn a_file_belongs_to_one_process_and_leases_end_with_it() {
         (record.status, attempts[0].outcome.as_str(), attempts[0].ambiguous),
         (DeliveryState::Retry, "lost", true)
     );
-    let again = store.claim(SAMPLE_TIME, 10, Duration::from_secs(25)).await.expect("claimed").remove(0);
+    let again = store.claim(SAMPLE_TIME, 10, Duration::from_secs(25)).await.expect("claimed").leases.remove(0);
     assert!(again.id == lease.id && again.fence > lease.fence && again.attempt == 2);
 }
 
@@ -85,7 +85,7 @@ async fn a_backup_is_one_file_that_goes_on() {
     store.intake(intake("after")).await.expect("taken in");
     assert!(matches!(store.backup(&copy).await, Err(StoreError::Unavailable(what)) if what.contains("exists already")));
     let restored = open(&copy).expect("opened");
-    let leases = restored.claim(SAMPLE_TIME, 10, Duration::from_secs(25)).await.expect("claimed");
+    let leases = restored.claim(SAMPLE_TIME, 10, Duration::from_secs(25)).await.expect("claimed").leases;
     assert_eq!(leases.iter().map(|lease| lease.run.uid.as_str()).collect::<Vec<_>>(), ["before"]);
 }
 

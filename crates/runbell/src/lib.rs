@@ -61,4 +61,6 @@ pub mod docs {
     pub mod performance {}
     #[doc = include_str!("../docs/plugins.md")]
     pub mod plugins {}
+    #[doc = include_str!("../docs/threat-model.md")]
+    pub mod threat_model {}
 }

@@ -4,47 +4,34 @@ mod child;
 mod results;
 mod signals;
 mod tail;
+mod teller;
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::bail;
-use runbell::{Clock as _, Notification, Notifier, ReportLine, Run, RunState, Status, SystemClock, Value, text};
+use runbell::{Clock as _, Run, RunState, SystemClock, Value, text};
 
 use crate::args::RunArgs;
-use crate::{config, output};
+use crate::output;
 use child::{Ending, Outcome};
 use results::Results;
 use signals::Signals;
-
-/// How long the notifications may hold the end of a run.
-const BUDGET: Duration = Duration::from_secs(30);
+use teller::Teller;
 
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<u8> {
     let mut run = describe(&args)?;
-    let notifications = configured(&args)?;
-    let failures = Arc::new(Mutex::new(Vec::<ReportLine>::new()));
-    let kept = Arc::clone(&failures);
-    let notifier = crate::notifier()?
-        .notifications(notifications)
-        .on_report(move |line| {
-            if line.status == Status::Error || !line.notes.is_empty() {
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
-            }
-        })
-        .build()?;
+    let teller = Teller::new(&args)?;
     let results = Results::prepare(args.results.as_deref())?;
     // From here on a signal to this process is the command's business.
     let mut signals = Signals::listen()?;
 
     run.status.start_time = Some(SystemClock.now().to_string());
-    let outcome = child::execute(&args, &results, &mut signals, || tell(&notifier, &run)).await;
+    let outcome = child::execute(&args, &results, &mut signals, || teller.tell(&run)).await;
 
     run.status.end_time = Some(SystemClock.now().to_string());
-    conclude(&mut run, &outcome, &notifier);
+    conclude(&mut run, &outcome, &teller);
     let mut complaints = Vec::new();
     if outcome.started {
         match results.read() {
@@ -54,28 +41,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<u8> {
     } else if let Ending::NotStarted { message, .. } = &outcome.ending {
         complaints.push(message.clone());
     }
-    complain(std::mem::take(&mut complaints)).await;
-    tell(&notifier, &run);
-
-    tokio::select! {
-        _ = notifier.shutdown(BUDGET) => {}
-        // Whoever asks to stop now has seen the command end and does not want to wait for its news.
-        () = signals.asked_to_stop() => complaints.push("notifications given up".to_owned()),
-    }
-    // Oddities of the configuration have been told before the command began.
-    let mut told: BTreeSet<String> = notifier.warnings().collect();
-    for line in failures.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        let name = text::one_line(&line.notification, 80);
-        if line.status == Status::Error {
-            complaints.push(format!("{name}: not delivered ({}): {}", line.state, line.reason));
-        }
-        for note in &line.notes {
-            if told.insert(format!("{name}: {note}")) {
-                complaints.push(format!("{name}: note: {note}"));
-            }
-        }
-    }
     complain(complaints).await;
+    teller.tell(&run);
+    complain(teller.finish(&mut signals).await).await;
     Ok(outcome.exit_code())
 }
 
@@ -89,13 +57,6 @@ async fn complain(complaints: Vec<String>) {
 
 /// How long standard error may take a complaint.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Tells of the run's current state in the background.
-fn tell(notifier: &Notifier, run: &Run) {
-    if let Err(error) = notifier.enqueue(run) {
-        output::complain(&format!("not told: {error}"));
-    }
-}
 
 /// The run as it starts. Arguments are left out: they may hold secrets.
 fn describe(args: &RunArgs) -> anyhow::Result<Run> {
@@ -132,18 +93,8 @@ fn describe(args: &RunArgs) -> anyhow::Result<Run> {
     Ok(run)
 }
 
-fn configured(args: &RunArgs) -> anyhow::Result<Vec<Notification>> {
-    let registry = runbell::registry()?;
-    let given = config::notifications(args.config.config.as_deref(), &args.notify, &registry)?;
-    if !given.is_empty() {
-        return Ok(given);
-    }
-    let ended = [RunState::Completed, RunState::Error, RunState::Aborted];
-    Ok(vec![Notification::new("console", "console").when(ended)])
-}
-
 /// Writes into the run how it ended.
-fn conclude(run: &mut Run, outcome: &Outcome, notifier: &Notifier) {
+fn conclude(run: &mut Run, outcome: &Outcome, teller: &Teller) {
     let how = match &outcome.ending {
         Ending::NotStarted { message, .. } => message.clone(),
         Ending::Exited(code) => format!("exit code {code}"),
@@ -160,7 +111,7 @@ fn conclude(run: &mut Run, outcome: &Outcome, notifier: &Notifier) {
             run.status.status_text = Some(format!("received {name}, then {how}"));
         }
         None if run.status.state == RunState::Error => {
-            let tail = tail::cut(&notifier.mask(&outcome.tail));
+            let tail = tail::cut(&teller.mask(&outcome.tail));
             run.status.error = Some(if tail.is_empty() { how } else { format!("{how}\n{tail}") });
         }
         None => {}

@@ -74,8 +74,6 @@ pub struct DispatcherOptions {
     pub on_failure: Vec<Notification>,
     /// Told of every attempt. Default nobody.
     pub observer: Option<Observer>,
-    /// Whether it delivers. Without, it only changes and reads what the store holds. Default true.
-    pub delivers: bool,
 }
 
 impl Default for DispatcherOptions {
@@ -87,7 +85,6 @@ impl Default for DispatcherOptions {
             defaults: BTreeMap::new(),
             on_failure: Vec::new(),
             observer: None,
-            delivers: true,
         }
     }
 }
@@ -100,9 +97,22 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Starts to deliver what the store holds; call it inside a tokio runtime. `cx` should be
+    /// A dispatcher that delivers what the store holds; call it inside a tokio runtime. `cx` should be
     /// [`BuildContext::server`]'s, or users' notifications read the operator's environment.
     pub fn start(
+        store: Arc<dyn Store>,
+        registry: Registry,
+        cx: BuildContext,
+        keys: KeyRing,
+        options: DispatcherOptions,
+    ) -> Self {
+        let dispatcher = Self::at_rest(store, registry, cx, keys, options);
+        dispatcher.deliver();
+        dispatcher
+    }
+
+    /// A dispatcher that only changes and reads what the store holds, until it is told to [`deliver`](Self::deliver).
+    pub fn at_rest(
         store: Arc<dyn Store>,
         registry: Registry,
         cx: BuildContext,
@@ -112,8 +122,13 @@ impl Dispatcher {
         let shop = Workshop { registry, cx, layers: Vec::new(), defaults: Arc::new(options.defaults.clone()) };
         let vault = Vault::new(Arc::clone(&store), keys);
         let desk = Desk { store, shop, vault };
-        let worker = Worker::start(desk.clone(), Links::new(&options.ui_url), options);
+        let worker = Worker::new(desk.clone(), Links::new(&options.ui_url), options);
         Dispatcher { desk, worker }
+    }
+
+    /// Starts to deliver what the store holds. Once; call it inside a tokio runtime.
+    pub fn deliver(&self) {
+        tokio::spawn(self.worker.clone().serve());
     }
 
     /// The store, to read from.
@@ -204,9 +219,8 @@ mod tests {
         let store = SqliteStore::open(&folder.path().join("runbell.db"), SAMPLE_TIME).expect("opened");
         let keys = KeyRing::new([("only".to_owned(), [9; 32])]).expect("a key");
         // It does not deliver, so nobody else takes the wake-up.
-        let options = DispatcherOptions { delivers: false, ..DispatcherOptions::default() };
-        let registry = Registry::default();
-        let dispatcher = Dispatcher::start(Arc::new(store), registry, BuildContext::server(), keys, options);
+        let (registry, options) = (Registry::default(), DispatcherOptions::default());
+        let dispatcher = Dispatcher::at_rest(Arc::new(store), registry, BuildContext::server(), keys, options);
         let run = value::read(r#"{"status": {"state": "completed"}}"#).expect("JSON");
         let (project, uid) = ("p".to_owned(), "u".to_owned());
         let notifications = Some(Value::List(Vec::new()));

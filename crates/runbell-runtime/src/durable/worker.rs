@@ -55,9 +55,9 @@ struct Inner {
 }
 
 impl Worker {
-    pub(super) fn start(desk: Desk, links: Links, options: DispatcherOptions) -> Self {
+    pub(super) fn new(desk: Desk, links: Links, options: DispatcherOptions) -> Self {
         let at_once = u32::try_from(options.at_once.clamp(1, 65_536)).unwrap_or(1);
-        let worker = Worker(Arc::new(Inner {
+        Worker(Arc::new(Inner {
             desk,
             links,
             policy: options.retry,
@@ -70,11 +70,7 @@ impl Worker {
             places: Arc::new(Semaphore::new(at_once as usize)),
             due: Notify::new(),
             stopping: Flag::default(),
-        }));
-        if options.delivers {
-            tokio::spawn(worker.clone().serve());
-        }
-        worker
+        }))
     }
 
     pub(super) fn wake(&self) {
@@ -92,14 +88,14 @@ impl Worker {
         drop(timeout(deadline, Arc::clone(&self.0.places).acquire_many_owned(self.0.at_once)).await);
     }
 
-    async fn serve(self) {
+    pub(super) async fn serve(self) {
         let inner = &self.0;
         while !inner.stopping.is_set() {
             let free = inner.places.available_permits().min(CLAIM);
-            let leased = match free {
-                0 => Vec::new(),
+            let claimed = match free {
+                0 => None,
                 free => match inner.desk.store.claim(inner.now(), free, LEASE).await {
-                    Ok(leased) => leased,
+                    Ok(claimed) => Some(claimed),
                     Err(error) => {
                         tracing::error!(%error, "nothing can be delivered");
                         sleep(STORE_DOWN).await;
@@ -107,8 +103,8 @@ impl Worker {
                     }
                 },
             };
-            let more = free > 0 && leased.len() == free;
-            for lease in leased {
+            let next_due = claimed.as_ref().and_then(|claimed| claimed.next_due);
+            for lease in claimed.into_iter().flat_map(|claimed| claimed.leases) {
                 // As many as were free were claimed, and nobody else takes places.
                 let Ok(place) = Arc::clone(&inner.places).try_acquire_owned() else { break };
                 let worker = self.clone();
@@ -119,10 +115,12 @@ impl Worker {
                     worker.wake();
                 });
             }
-            if !more {
+            // Without a free place only the end of an attempt changes anything.
+            let wait = next_due.map_or(LOOK_AGAIN, |due| inner.until(due).min(LOOK_AGAIN));
+            if !wait.is_zero() {
                 tokio::select! {
                     () = inner.due.notified() => {}
-                    () = sleep(inner.until_due().await) => {}
+                    () = sleep(wait) => {}
                     () = inner.stopping.wait() => {}
                 }
             }
@@ -135,18 +133,8 @@ impl Inner {
         self.desk.now()
     }
 
-    /// How long nothing is due, as far as the store knows.
-    async fn until_due(&self) -> Duration {
-        if self.places.available_permits() == 0 {
-            return LOOK_AGAIN;
-        }
-        match self.desk.store.next_due().await {
-            Ok(Some(due)) => {
-                Duration::try_from(due.duration_since(self.now())).unwrap_or(Duration::ZERO).min(LOOK_AGAIN)
-            }
-            Ok(None) => LOOK_AGAIN,
-            Err(_) => STORE_DOWN,
-        }
+    fn until(&self, due: Timestamp) -> Duration {
+        Duration::try_from(due.duration_since(self.now())).unwrap_or(Duration::ZERO)
     }
 
     async fn deliver(&self, lease: Lease) {

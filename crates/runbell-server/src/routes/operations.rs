@@ -16,7 +16,7 @@ use crate::app::App;
 /// The version of MLRun whose API this is; its SDK compares it with its own.
 const MLRUN_VERSION: &str = "1.12.1";
 
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What clients need to know.
 #[derive(Serialize, ToSchema)]
@@ -93,9 +93,9 @@ pub(crate) async fn kinds(State(app): State<App>) -> Json<KindsBody> {
     Json(KindsBody { kinds: kinds.collect() })
 }
 
-/// Figures in the OpenMetrics text format.
+/// Figures in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations",
-    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")))]
+    responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(app): State<App>) -> Answer<Response> {
     let backlog = app.dispatcher.store().backlog().await.ok();
     let text = app.metrics.text(backlog, app.clock.now());

@@ -21,7 +21,7 @@ use rusqlite::Connection;
 
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
-    Accepted, AttemptRecord, Backlog, Completion, DeliveryFilter, DeliveryRecord, Intake, Lease, ProjectSecret,
+    Accepted, AttemptRecord, Backlog, Claimed, Completion, DeliveryFilter, DeliveryRecord, Intake, ProjectSecret,
     RunFilter, RunKey, RunRecord, SealedSecret, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
 use crate::{Store, sqlite::writer::Writer};
@@ -32,8 +32,9 @@ const READERS: usize = 4;
 /// A store in one file, owned by this process.
 pub struct SqliteStore {
     file: PathBuf,
-    writer: Writer,
+    /// Closed before the writer, which then leaves one file instead of three.
     readers: Arc<Mutex<Vec<Connection>>>,
+    writer: Writer,
     /// Held for as long as the store lives.
     _lock: std::fs::File,
 }
@@ -91,7 +92,7 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| intake::take_in(connection, &intake)).await
     }
 
-    async fn claim(&self, now: Timestamp, limit: usize, lease: Duration) -> StoreResult<Vec<Lease>> {
+    async fn claim(&self, now: Timestamp, limit: usize, lease: Duration) -> StoreResult<Claimed> {
         self.writer.write(move |connection| work::claim(connection, now, limit, lease)).await
     }
 
@@ -101,10 +102,6 @@ impl Store for SqliteStore {
 
     async fn hasten(&self, ids: Vec<i64>, now: Timestamp) -> StoreResult<()> {
         self.writer.write(move |connection| work::hasten(connection, &ids, now)).await
-    }
-
-    async fn next_due(&self) -> StoreResult<Option<Timestamp>> {
-        self.read(read::next_due).await
     }
 
     async fn deliveries(&self, filter: &DeliveryFilter, limit: usize) -> StoreResult<Vec<DeliveryRecord>> {

@@ -120,12 +120,13 @@ pub(super) fn runs(connection: &Connection, filter: &RunFilter, limit: usize) ->
     Ok(found)
 }
 
+/// What waits behind an older one is not due before that is finished.
 pub(super) fn next_due(connection: &Connection) -> StoreResult<Option<Timestamp>> {
-    // What waits behind an older one cannot be claimed, so its time is nobody's.
-    let sql = "SELECT due_at FROM deliveries AS mine WHERE status IN ('pending', 'leased', 'retry') \
-               AND NOT EXISTS (SELECT 1 FROM deliveries AS older \
-               WHERE older.run_id = mine.run_id AND older.name = mine.name AND older.id < mine.id \
-               AND older.status IN ('pending', 'leased', 'retry')) ORDER BY due_at LIMIT 1";
+    let sql = "SELECT due_at FROM deliveries AS mine WHERE status IN ('pending', 'leased', 'retry') AND NOT EXISTS ( \
+                   SELECT 1 FROM deliveries AS older \
+                   WHERE older.run_id = mine.run_id AND older.name = mine.name AND older.id < mine.id \
+                   AND older.status IN ('pending', 'leased', 'retry')) \
+               ORDER BY due_at LIMIT 1";
     let due: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
     due.map(timestamp).transpose()
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{micros, read, timestamp};
 use crate::error::{StoreError, StoreResult};
-use crate::model::{Completion, DeliveryFilter, Ending, Lease, Registered, RunKey};
+use crate::model::{Claimed, Completion, DeliveryFilter, Ending, Lease, Registered, RunKey};
 
 /// Nothing older of the same run and notification may be on its way.
 const CLAIM: &str = "
@@ -34,14 +34,14 @@ const LEASED: &str = "
     WHERE d.id = ?1";
 
 /// A lease that has run out is leased anew: its holder is gone, or so slow that it counts as gone.
-pub(super) fn claim(connection: &Connection, now: Timestamp, limit: usize, lease: Duration) -> StoreResult<Vec<Lease>> {
+pub(super) fn claim(connection: &Connection, now: Timestamp, limit: usize, lease: Duration) -> StoreResult<Claimed> {
     lose_expired(connection, now)?;
     let until =
         now.checked_add(lease).map_err(|_| StoreError::Unavailable("a lease ends beyond all time".to_owned()))?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
     let ids: Vec<i64> = connection
         .prepare_cached(CLAIM)?
-        .query_map(params![micros(now), limit, micros(until)], |row| row.get(0))?
+        .query_map(params![micros(now), most, micros(until)], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let mut leased = Vec::with_capacity(ids.len());
     let mut read = connection.prepare_cached(LEASED)?;
@@ -50,7 +50,8 @@ pub(super) fn claim(connection: &Connection, now: Timestamp, limit: usize, lease
     }
     // The order of `RETURNING` is nobody's promise.
     leased.sort_by_key(|lease| lease.id);
-    Ok(leased)
+    let next_due = if leased.len() < limit { read::next_due(connection)? } else { Some(now) };
+    Ok(Claimed { leases: leased, next_due })
 }
 
 fn lease_of(row: &Row<'_>) -> StoreResult<Lease> {
@@ -75,7 +76,8 @@ fn lease_of(row: &Row<'_>) -> StoreResult<Lease> {
 fn lose_expired(connection: &Connection, now: Timestamp) -> StoreResult<()> {
     let sql = "INSERT OR IGNORE INTO attempts (delivery_id, number, started_at, ended_at, outcome, reason, ambiguous) \
                SELECT id, attempts, ?1, ?1, 'lost', 'the process that made this attempt did not tell how it ended', 1 \
-               FROM deliveries WHERE status = 'leased' AND due_at <= ?1";
+               FROM deliveries WHERE status IN ('pending', 'leased', 'retry') AND status = 'leased' AND due_at <= ?1";
+    // The first condition is that of an index, or every delivery there ever was would be looked at.
     connection.prepare_cached(sql)?.execute([micros(now)])?;
     Ok(())
 }

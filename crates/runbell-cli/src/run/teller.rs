@@ -1,0 +1,355 @@
+//! Whom a run is told to: the notifications that are sent from here, and the server, side by side.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use runbell::remote::{Courier, CourierOptions, RemoteClient, RemoteEvent, Untold, register};
+use runbell::{
+    BuildContext, Clock as _, Finding, MASK, Notification, Notifier, ReportLine, Route, Run, RunSnapshot, RunState,
+    RunView as _, SecretValues, Status, SystemClock, Transition, Value, route, text,
+};
+use tokio::time::{Instant, timeout};
+
+use super::PATIENCE;
+use super::signals::Signals;
+use crate::args::{Fallback, RunArgs};
+use crate::spool::{self, Spool};
+use crate::{config, output, server};
+
+/// How long all news may hold the end of a run.
+const BUDGET: Duration = Duration::from_secs(30);
+
+/// How often a server is tried before somebody else sends.
+const TRIES: u32 = 3;
+
+/// How long what is left of earlier runs may hold up the news of this one.
+const EARLIER: Duration = Duration::from_secs(10);
+
+/// The kind whose missing params a server may know: it has an SMTP server of its own.
+const FILLED_IN: &str = "mail";
+
+/// Lines for a person, gathered while the command runs.
+type Gathered<T> = Arc<Mutex<Vec<T>>>;
+
+/// Tells of a run. Nothing here fails or delays the command.
+pub(super) struct Teller {
+    here: Notifier,
+    remote: Option<Remote>,
+    /// What was not delivered from here, or only with notes.
+    failures: Gathered<ReportLine>,
+}
+
+/// The part of a [`Teller`] that tells a server.
+struct Remote {
+    client: RemoteClient,
+    courier: Courier,
+    /// What the server is to send; `None` leaves it what it has.
+    notifications: Option<Vec<Notification>>,
+    secrets: SecretValues,
+    fallback: Option<Notifier>,
+    /// What the server refused.
+    refused: Gathered<String>,
+    /// What became of spooled events of earlier runs.
+    earlier: Gathered<spool::Line>,
+}
+
+impl Teller {
+    /// Reads the configuration and makes ready. Connects to nothing, but needs the tokio runtime.
+    ///
+    /// # Errors
+    /// For every fault of usage or configuration.
+    pub(super) fn new(args: &RunArgs) -> anyhow::Result<Self> {
+        let registry = runbell::registry()?;
+        let cx = crate::context();
+        let client = server::client(args.server.as_deref(), &cx)?;
+        let left = |notification: &Notification, fault: &Finding| {
+            client.is_some() && notification.kind == FILLED_IN && fault.message.starts_with("is required")
+        };
+        let given = config::notifications_but(args.config.config.as_deref(), &args.notify, &registry, left)?;
+        let failures: Gathered<ReportLine> = Arc::default();
+        let Some(client) = client else {
+            let here = notifier(or_console(given), &failures)?.build()?;
+            return Ok(Teller { here, remote: None, failures });
+        };
+        let has_any = !given.is_empty();
+        let (mut here, mut there, mut secrets) = (Vec::new(), Vec::new(), SecretValues::default());
+        for notification in given {
+            let registrable = register(notification, &registry, &cx)?;
+            secrets.extend(&registrable.secrets);
+            match route(registrable.place, true) {
+                Route::Here => here.push(registrable.notification),
+                Route::Server => there.push(registrable.notification),
+            }
+        }
+        if let Some(token) = client.token() {
+            secrets.add(&token.reveal().as_str().into());
+        }
+        if !has_any {
+            here = or_console(here);
+        }
+        let here = notifier(here, &failures)?.build()?;
+        let fallback = match args.fallback {
+            Some(Fallback::Local) => Some(fallback(&there, &failures)?),
+            None => None,
+        };
+        let remote = Remote::start(client, there, secrets, fallback, cx);
+        Ok(Teller { here, remote: Some(remote), failures })
+    }
+
+    /// Tells of the run's current state in the background.
+    pub(super) fn tell(&self, run: &Run) {
+        let told = match &self.remote {
+            None => self.here.enqueue(run),
+            Some(remote) => run.freeze().and_then(|snapshot| {
+                let document = redacted(snapshot, &remote.secrets);
+                remote.tell(RunSnapshot::new(document.clone())?);
+                self.here.enqueue(&document)
+            }),
+        };
+        if let Err(error) = told {
+            output::complain(&format!("not told: {error}"));
+        }
+    }
+
+    /// `text` without the secrets of any notification.
+    pub(super) fn mask(&self, text: &str) -> String {
+        let masked = self.here.mask(text);
+        match &self.remote {
+            Some(remote) => remote.secrets.mask(&masked, MASK).into_owned(),
+            None => masked,
+        }
+    }
+
+    /// Waits until everybody has the news, for 30 s in all or until somebody asks to stop; spools what a server does not
+    /// have then. Returns what there is to complain about.
+    pub(super) async fn finish(self, signals: &mut Signals) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let end = Instant::now() + BUDGET;
+        let (mut stopped, mut here_done) = (false, false);
+        let here = async {
+            self.here.shutdown(BUDGET).await;
+            here_done = true;
+        };
+        let there = async {
+            if let Some(remote) = &self.remote {
+                remote.courier.drained(BUDGET).await;
+                if let Some(fallback) = &remote.fallback {
+                    fallback.shutdown(end - Instant::now()).await;
+                }
+            }
+        };
+        tokio::select! {
+            ((), _) = futures_util::future::join(here, timeout(BUDGET, there)) => {}
+            // Whoever asks to stop now has seen the command end and does not want to wait for its news.
+            () = signals.asked_to_stop() => stopped = true,
+        }
+        if stopped && !here_done {
+            complaints.push("notifications given up".to_owned());
+        }
+        let fallback = self.remote.as_ref().and_then(|remote| remote.fallback.as_ref());
+        if let Some(fallback) = fallback {
+            // Says of each that is still under way that it was not sent.
+            fallback.shutdown(Duration::ZERO).await;
+        }
+        // Oddities of the configuration have been told before the command began.
+        let mut told: BTreeSet<String> =
+            self.here.warnings().chain(fallback.into_iter().flat_map(Notifier::warnings)).collect();
+        for line in lock(&self.failures).iter() {
+            let name = text::one_line(&line.notification, 80);
+            if line.status == Status::Error {
+                complaints.push(format!("{name}: not delivered ({}): {}", line.state, line.reason));
+            }
+            for note in &line.notes {
+                if told.insert(format!("{name}: {note}")) {
+                    complaints.push(format!("{name}: note: {note}"));
+                }
+            }
+        }
+        if let Some(remote) = self.remote {
+            complaints.extend(remote.finish().await);
+        }
+        complaints
+    }
+}
+
+impl Remote {
+    fn start(
+        client: RemoteClient,
+        notifications: Vec<Notification>,
+        secrets: SecretValues,
+        fallback: Option<Notifier>,
+        cx: BuildContext,
+    ) -> Self {
+        let (refused, earlier) = (Gathered::<String>::default(), Gathered::<spool::Line>::default());
+        let mut options = CourierOptions::default();
+        options = match fallback.clone() {
+            Some(fallback) => options.tries(TRIES).on_given_up(move |event, _why| {
+                if let Err(error) = fallback.enqueue(event.run().document()) {
+                    output::complain(&format!("not told: {error}"));
+                }
+            }),
+            None => {
+                let refused = Arc::clone(&refused);
+                options
+                    .on_given_up(move |event, why| lock(&refused).push(format!("not told ({}): {why}", event.state())))
+            }
+        };
+        let first = send_earlier(client.clone(), cx, Arc::clone(&earlier));
+        let courier = Courier::start(client.clone(), options, first);
+        let notifications = (!notifications.is_empty()).then_some(notifications);
+        Remote { client, courier, notifications, secrets, fallback, refused, earlier }
+    }
+
+    fn tell(&self, run: RunSnapshot) {
+        let transition = Transition::current(run, SystemClock.now());
+        self.courier.enqueue(RemoteEvent::new(transition, self.notifications.as_deref()));
+    }
+
+    /// Spools what is left, and says what there is to say.
+    async fn finish(self) -> Vec<String> {
+        let server = text::one_line(self.client.server(), 200);
+        let untold = self.courier.stop();
+        let mut complaints: Vec<String> = lock(&self.refused).iter().map(|why| format!("{server}: {why}")).collect();
+        complaints.extend(of_earlier(&lock(&self.earlier), &server, untold.events.is_empty()));
+        if !untold.events.is_empty() {
+            let token = self.client.token().cloned();
+            let count = untold.events.len();
+            let spooling = tokio::task::spawn_blocking(move || spool_all(&untold, &server, token.as_ref()));
+            complaints.push(match timeout(PATIENCE, spooling).await {
+                Ok(Ok(said)) => said,
+                _ => format!(
+                    "{}; spooling takes too long and may have failed",
+                    not_told(count, &server_of(&self.client))
+                ),
+            });
+        }
+        complaints
+    }
+}
+
+fn server_of(client: &RemoteClient) -> String {
+    text::one_line(client.server(), 200)
+}
+
+fn not_told(count: usize, server: &str) -> String {
+    format!("{} not told to {server}", events(count))
+}
+
+fn events(count: usize) -> String {
+    if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
+}
+
+/// Writes events into the spool, and says so in one line.
+fn spool_all(untold: &Untold, server: &str, token: Option<&runbell::Secret<String>>) -> String {
+    let count = untold.events.len();
+    let what = not_told(count, server);
+    let why = untold.reason.as_deref().unwrap_or("no answer yet");
+    let (written, outcome, folder) = match Spool::locate() {
+        Ok(spool) => {
+            let (written, outcome) = spool.add(&untold.events, server, token);
+            (written, outcome, spool.shown())
+        }
+        Err(error) => (0, Err(error), String::new()),
+    };
+    match outcome {
+        Ok(()) => format!(
+            "{what} ({why}); spooled in {folder}: the next `runbell run` with this server sends what is there, or \
+             `runbell spool flush` does"
+        ),
+        Err(error) => format!("{what} ({why}), and {written} of them spooled: {error:#}"),
+    }
+}
+
+/// Sends what earlier runs left for this server, unless another process does so.
+async fn send_earlier(client: RemoteClient, cx: BuildContext, report: Gathered<spool::Line>) {
+    let sending = async {
+        let Ok(spool) = Spool::locate() else { return };
+        let opening = spool.clone();
+        let Ok(Ok(Some(_lock))) = tokio::task::spawn_blocking(move || opening.lock()).await else { return };
+        let wanted = |server: &str| server == client.server();
+        let sent = spool::send(&spool, &cx, Some(&client), wanted, &|line| lock(&report).push(line)).await;
+        if let Err(error) = sent {
+            tracing::warn!("{error:#}");
+        }
+    };
+    // What takes longer goes on with the next run; this one has news of its own.
+    let _ = timeout(EARLIER, sending).await;
+}
+
+/// What there is to say about spooled events of earlier runs.
+fn of_earlier(lines: &[spool::Line], server: &str, is_reachable: bool) -> Vec<String> {
+    let of = |status| lines.iter().filter(move |line| line.status == status);
+    let mut said = Vec::new();
+    let sent = of(spool::Status::Sent).count();
+    if sent > 0 {
+        said.push(format!("{} of earlier runs sent to {server}", events(sent)));
+    }
+    for line in of(spool::Status::Refused) {
+        let spool::Line { uid, state, reason, file, .. } = line;
+        said.push(format!(
+            "{server}: an event of an earlier run ({uid}, {state}) is refused: {reason}; kept as {file}"
+        ));
+    }
+    let damaged = of(spool::Status::Damaged).count();
+    if damaged > 0 {
+        said.push(format!("{damaged} spooled files cannot be read; `runbell spool flush` says why"));
+    }
+    // When this run's own events are spooled too, that says enough.
+    if let Some(line) = of(spool::Status::Left).next().filter(|_| is_reachable) {
+        let left = of(spool::Status::Left).count();
+        said.push(format!("{} of earlier runs stay spooled: {}", events(left), line.reason));
+    }
+    said
+}
+
+/// The run without secrets. Project and uid stay, for they say which run it is: a project's name may well stand in the
+/// URL of its own webhook.
+fn redacted(run: RunSnapshot, secrets: &SecretValues) -> Value {
+    let mut document = run.clone().into_document();
+    secrets.redact(&mut document);
+    if let Value::Map(parts) = &mut document
+        && let Some(Value::Map(metadata)) = parts.get_mut("metadata")
+    {
+        metadata.insert("project".to_owned(), run.project().into());
+        metadata.insert("uid".to_owned(), run.uid().into());
+    }
+    document
+}
+
+/// The notifications, or what is used when there are none.
+fn or_console(given: Vec<Notification>) -> Vec<Notification> {
+    if !given.is_empty() {
+        return given;
+    }
+    let ended = [RunState::Completed, RunState::Error, RunState::Aborted];
+    vec![Notification::new("console", "console").when(ended)]
+}
+
+fn notifier(
+    notifications: Vec<Notification>,
+    failures: &Gathered<ReportLine>,
+) -> anyhow::Result<runbell::NotifierBuilder> {
+    let kept = Arc::clone(failures);
+    Ok(crate::notifier()?.notifications(notifications).on_report(move |line| {
+        if line.status == Status::Error || !line.notes.is_empty() {
+            lock(&kept).push(line.clone());
+        }
+    }))
+}
+
+/// What sends from here when the server does not. What only the server can send is told now, and is left out.
+fn fallback(notifications: &[Notification], failures: &Gathered<ReportLine>) -> anyhow::Result<Notifier> {
+    let mut able = Vec::new();
+    for notification in notifications {
+        match crate::notifier()?.notification(notification.clone()).build() {
+            Ok(_) => able.push(notification.clone()),
+            Err(error) => output::complain(&format!("warning: --fallback local cannot send this from here: {error}")),
+        }
+    }
+    Ok(notifier(able, failures)?.build()?)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,178 @@
+//! Sends what is spooled: the events of a run in their order, each to the server it was meant for.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use runbell::remote::{RemoteClient, Told};
+use runbell::{BuildContext, text};
+use serde::Serialize;
+
+use super::folder::{Entry, Spool};
+use crate::documents::shown;
+
+/// How often in a row a server may fail before it is left alone. One event that it cannot digest keeps nobody else's back.
+const FAILURES: u32 = 3;
+
+/// What became of one spooled event.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Line {
+    pub(crate) file: String,
+    pub(crate) server: String,
+    pub(crate) project: String,
+    pub(crate) uid: String,
+    pub(crate) state: String,
+    pub(crate) at: String,
+    pub(crate) status: Status,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) reason: String,
+}
+
+/// What can become of a spooled event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Status {
+    /// The server has it.
+    Sent,
+    /// It stays, for another time.
+    Left,
+    /// The server will not have it; it is kept aside.
+    Refused,
+    /// Its file cannot be read or opened. It stays.
+    Damaged,
+}
+
+impl Status {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Status::Sent => "sent",
+            Status::Left => "left",
+            Status::Refused => "refused",
+            Status::Damaged => "damaged",
+        }
+    }
+}
+
+/// A server while it is being told.
+struct Server {
+    failures: u32,
+    /// Why nothing more is told to it.
+    left_alone: Option<String>,
+}
+
+/// Sends what is spooled for the servers that are `wanted`, and tells `report` of each event. Needs the spool's lock.
+///
+/// The server of `known` is told with its token, when it has one; everybody else with the token in the spool.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub(crate) async fn send(
+    spool: &Spool,
+    cx: &BuildContext,
+    known: Option<&RemoteClient>,
+    wanted: impl Fn(&str) -> bool,
+    report: &(impl Fn(Line) + Sync),
+) -> anyhow::Result<()> {
+    let mut servers: HashMap<String, Server> = HashMap::new();
+    // Runs with an event that stays: those behind it stay too.
+    let mut stopped: HashMap<(String, String, String), String> = HashMap::new();
+    let folder = spool.clone();
+    for path in blocking(move || folder.files()).await?? {
+        let (folder, file) = (spool.clone(), path.clone());
+        let entry = match blocking(move || folder.read(&file)).await? {
+            Ok(entry) => entry,
+            Err(why) => {
+                report(Line::new(&path, None, Status::Damaged, why));
+                continue;
+            }
+        };
+        if !wanted(&entry.server) {
+            continue;
+        }
+        let server = servers.entry(entry.server.clone()).or_insert(Server { failures: 0, left_alone: None });
+        let run = (entry.server.clone(), entry.project.clone(), entry.uid.clone());
+        if let Some(why) = server.left_alone.as_ref().or_else(|| stopped.get(&run)) {
+            report(Line::new(&path, Some(&entry), Status::Left, why.clone()));
+            continue;
+        }
+        let line = match tell(spool, cx, known, &entry).await? {
+            Err(why) => (Status::Damaged, why),
+            Ok(Told::Accepted) => {
+                server.failures = 0;
+                let (folder, file) = (spool.clone(), path.clone());
+                match blocking(move || folder.remove(&file)).await? {
+                    Ok(()) => (Status::Sent, String::new()),
+                    Err(error) => (Status::Left, format!("sent, but its file cannot be removed: {error}")),
+                }
+            }
+            Ok(Told::Refused(why)) => {
+                server.failures = 0;
+                let (folder, file) = (spool.clone(), path.clone());
+                match blocking(move || folder.set_aside(&file)).await? {
+                    Ok(aside) => {
+                        report(Line::new(&aside, Some(&entry), Status::Refused, why));
+                        continue;
+                    }
+                    Err(error) => (Status::Refused, format!("{why}; its file cannot be renamed: {error}")),
+                }
+            }
+            Ok(Told::Kept(why)) => {
+                stopped.insert(run, why.clone());
+                (Status::Left, why)
+            }
+            Ok(Told::Later(why, asked)) => {
+                stopped.insert(run, why.clone());
+                server.failures += 1;
+                if asked.is_some() || server.failures >= FAILURES {
+                    server.left_alone = Some(why.clone());
+                }
+                (Status::Left, why)
+            }
+        };
+        report(Line::new(&path, Some(&entry), line.0, line.1));
+    }
+    Ok(())
+}
+
+/// Opens an event and tells it; the inner error says why it cannot be opened.
+async fn tell(
+    spool: &Spool,
+    cx: &BuildContext,
+    known: Option<&RemoteClient>,
+    entry: &Entry,
+) -> anyhow::Result<Result<Told, String>> {
+    let (folder, sealed) = (spool.clone(), entry.clone());
+    let (event, token) = match blocking(move || folder.open(&sealed)).await? {
+        Ok(opened) => opened,
+        Err(why) => return Ok(Err(why)),
+    };
+    let client = match known.filter(|known| known.server() == entry.server) {
+        Some(known) => known.clone().or_token(token),
+        None => match RemoteClient::new(&entry.server, token, cx) {
+            Ok(client) => client,
+            Err(error) => return Ok(Err(error.to_string())),
+        },
+    };
+    Ok(Ok(client.tell(&event).await))
+}
+
+/// Files may be on a disk that is far away; signals and streams must not wait for it.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    Ok(tokio::task::spawn_blocking(work).await?)
+}
+
+impl Line {
+    fn new(path: &Path, entry: Option<&Entry>, status: Status, reason: String) -> Self {
+        let text =
+            |field: fn(&Entry) -> &String| entry.map_or_else(String::new, |entry| text::one_line(field(entry), 200));
+        Line {
+            file: shown(path),
+            server: text(|entry| &entry.server),
+            project: text(|entry| &entry.project),
+            uid: text(|entry| &entry.uid),
+            state: text(|entry| &entry.state),
+            at: text(|entry| &entry.at),
+            status,
+            reason,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! A notification as a server is told of it.
+
+use runbell_core::{BuildContext, Map, Notification, Place, Registry, Result, SECRET_KEY, SecretValues, schema};
+
+/// A notification as a server is told of it, and what is secret about it.
+#[derive(Debug, Clone)]
+pub struct Registrable {
+    /// The notification, with what its kind takes from the environment filled in.
+    pub notification: Notification,
+    /// Where its kind may be sent from.
+    pub place: Place,
+    /// What must not be seen in the runs it is about.
+    pub secrets: SecretValues,
+}
+
+/// Fills in what the kind takes from the environment, which a server does not read. What its schema marks secret
+/// becomes a secret param.
+///
+/// A reference to a stored secret stays one: the server has that secret, and what else the params lack.
+///
+/// # Errors
+/// [`ErrorKind::UnknownKind`](runbell_core::ErrorKind::UnknownKind).
+pub fn register(mut notification: Notification, registry: &Registry, cx: &BuildContext) -> Result<Registrable> {
+    let kind = registry.get(&notification.kind)?;
+    let place = kind.registration().place;
+    if notification.secret_reference().is_some() {
+        let secrets = kind.secret_values(&notification.params);
+        return Ok(Registrable { notification, place, secrets });
+    }
+    notification.secret_params.shift_remove(SECRET_KEY);
+    let mut given: Map = notification.secret_params.clone();
+    given.extend(notification.params.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let mut all = given.clone();
+    kind.complete(&mut all, cx);
+    let secrets = kind.secret_values(&all);
+    for (name, value) in all {
+        if given.get(&name) == Some(&value) {
+            continue;
+        }
+        if schema::property(kind.schema(), &name).is_some_and(schema::holds_secret) {
+            // An empty param would win over it.
+            notification.params.shift_remove(&name);
+            notification.secret_params.insert(name, value);
+        } else {
+            notification.params.insert(name, value);
+        }
+    }
+    Ok(Registrable { notification, place, secrets })
+}

@@ -1,0 +1,39 @@
+//! Decides where a notification is sent from: this process, or the server.
+//!
+//! Pure. **Invariant:** a kind that is here-only never leaves this process, whatever the caller asks.
+
+use runbell_core::Place;
+
+/// Where a notification is sent from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// This process.
+    Here,
+    /// The server.
+    Server,
+}
+
+/// Where a notification is sent from: the place its kind allows, and whether there is a server to send it.
+pub fn route(place: Place, has_server: bool) -> Route {
+    match (place, has_server) {
+        (Place::Anywhere, true) => Route::Server,
+        (Place::Anywhere, false) | (Place::HereOnly, _) => Route::Here,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shows_something_here_stays_here() {
+        for (place, has_server, expected) in [
+            (Place::Anywhere, false, Route::Here),
+            (Place::Anywhere, true, Route::Server),
+            (Place::HereOnly, false, Route::Here),
+            (Place::HereOnly, true, Route::Here),
+        ] {
+            assert_eq!(route(place, has_server), expected, "{place:?}, server: {has_server}");
+        }
+    }
+}
