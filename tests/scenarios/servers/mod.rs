@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Panics
 /// When it is required and not there.
-fn present(name: &str, found: bool, remedy: &str) -> bool {
+pub(crate) fn present(name: &str, found: bool, remedy: &str) -> bool {
     if found {
         return true;
     }
@@ -24,7 +24,7 @@ fn present(name: &str, found: bool, remedy: &str) -> bool {
 }
 
 /// A program on the path, or where system programs are.
-fn program(name: &str) -> Option<PathBuf> {
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));

@@ -181,10 +181,53 @@ impl Dispatcher {
 
     /// Wakes the worker for what a change brought.
     async fn made(&self, change: impl Future<Output = Result<Taken, EventError>>) -> Result<Taken, EventError> {
-        let taken = change.await?;
+        // A caller may go before the answer, and this future with it: what its change promised is due all the same.
+        let mut unanswered = Unanswered(Some(&self.worker));
+        let outcome = change.await;
+        unanswered.0 = None;
+        let taken = outcome?;
         if !taken.deliveries.is_empty() {
             self.worker.wake();
         }
         Ok(taken)
+    }
+}
+
+/// Wakes the worker when it is dropped with it.
+struct Unanswered<'a>(Option<&'a Worker>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(worker) = self.0 {
+            worker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use runbell_core::value;
+    use runbell_store::SqliteStore;
+    use runbell_testkit::SAMPLE_TIME;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_caller_who_left_was_promised_wakes_the_worker() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(&folder.path().join("runbell.db"), SAMPLE_TIME).expect("opened");
+        let keys = KeyRing::new([("only".to_owned(), [9; 32])]).expect("a key");
+        // It does not deliver, so nobody else takes the wake-up.
+        let (registry, options) = (Registry::default(), DispatcherOptions::default());
+        let dispatcher = Dispatcher::at_rest(Arc::new(store), registry, BuildContext::server(), keys, options);
+        let run = value::read(r#"{"status": {"state": "completed"}}"#).expect("JSON");
+        let (project, uid) = ("p".to_owned(), "u".to_owned());
+        let notifications = Some(Value::List(Vec::new()));
+        let event = Event { project, uid, run, notifications, state: None, at: None };
+        assert!(!dispatcher.worker.is_woken());
+        // Begun, and dropped before it is answered.
+        assert!(dispatcher.take_in(event).now_or_never().is_none());
+        assert!(dispatcher.worker.is_woken());
     }
 }

@@ -77,6 +77,11 @@ impl Worker {
         self.0.due.notify_one();
     }
 
+    #[cfg(test)]
+    pub(super) fn is_woken(&self) -> bool {
+        futures_util::FutureExt::now_or_never(self.0.due.notified()).is_some()
+    }
+
     pub(super) async fn stop(&self, deadline: Duration) {
         self.0.stopping.set();
         // What is left when time is up keeps its lease, and whoever opens the store next ends that.
