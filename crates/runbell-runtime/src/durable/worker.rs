@@ -32,6 +32,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a delivery waits at most whose destination has no permit free. It is made due as soon as there is one.
 const BUSY: Duration = Duration::from_secs(30);
 
+/// How many attempts may be under way to a destination that was not reached the last time. Small against all places
+/// together (256), so that many targets that hang at once leave room for those that do not.
+const UNPROVED: usize = 8;
+
 /// How long to leave a store alone that does not answer.
 const STORE_DOWN: Duration = Duration::from_secs(1);
 
@@ -186,7 +190,11 @@ impl Inner {
         if self.breakers.is_open(name, Instant::now()) {
             return;
         }
-        let leaving = self.parking.leave(name, destination.room());
+        let room = match self.breakers.is_proved(name) {
+            true => destination.room(),
+            false => UNPROVED.saturating_sub(destination.under_way()),
+        };
+        let leaving = self.parking.leave(name, room);
         if leaving.is_empty() {
             return;
         }
@@ -220,6 +228,9 @@ impl Inner {
         let name = &prepared.limits.destination;
         let destination = self.destinations.get(&prepared.limits);
         let parked = |wait| End::Parked((Arc::clone(name), Arc::clone(&destination)), wait);
+        if destination.under_way() >= UNPROVED && !self.breakers.is_proved(name) {
+            return parked(BUSY);
+        }
         let Some(permit) = destination.try_permit() else { return parked(BUSY) };
         if let Err(wait) = self.breakers.admit(name, Instant::now()) {
             return parked(wait);

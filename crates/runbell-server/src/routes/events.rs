@@ -14,7 +14,10 @@ use crate::body::{Document, Query};
 
 /// One transition of a run.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes the body; the run is large, so it is moved out of the document, not decoded")]
+#[expect(
+    dead_code,
+    reason = "it describes the body; the run is large, so it is moved out of the document, not decoded"
+)]
 pub(crate) struct EventBody {
     /// The run's document: metadata, spec, status.
     #[schema(value_type = Object)]
