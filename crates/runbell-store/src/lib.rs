@@ -23,8 +23,8 @@ use runbell_core::Timestamp;
 pub use error::{StoreError, StoreResult};
 pub use model::{
     Accepted, AttemptRecord, Backlog, Claimed, Completion, Deliver, DeliveryFilter, DeliveryRecord, DeliveryState,
-    Ending, Intake, Lease, NewDelivery, NewVerdict, ProjectSecret, Registered, RunFacts, RunFilter, RunKey, RunRecord,
-    SealedSecret, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
+    Ending, Intake, Lease, NewDelivery, NewVerdict, ProjectSecret, Recorded, Registered, RunFacts, RunFilter, RunKey,
+    RunRecord, SealedSecret, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
 pub use sqlite::SqliteStore;
 
@@ -58,11 +58,11 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`]. Never fails because nothing is due: that is an empty list.
     async fn claim(&self, now: Timestamp, limit: usize, lease: Duration) -> StoreResult<Claimed>;
 
-    /// Records how a leased delivery's attempt ended. False when the lease was lost by then: nothing is changed.
+    /// Records how a leased delivery's attempt ended, unless the lease was lost by then.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn complete(&self, completion: Completion) -> StoreResult<bool>;
+    async fn complete(&self, completion: Completion) -> StoreResult<Recorded>;
 
     /// Makes deliveries due now that wait for a later time; others are left alone.
     ///

@@ -1,5 +1,7 @@
 //! What goes into a store and comes out of it.
 
+use std::time::Duration;
+
 use runbell_core::{RunState, Timestamp};
 
 /// Which run: `iteration` is 0 for the run itself.
@@ -119,15 +121,20 @@ pub struct NewDelivery {
     pub state: RunState,
     /// When it entered it.
     pub at: Timestamp,
+    /// Leases it to the caller from the start, for so long, unless older news of the same run and notification is not
+    /// finished: whoever has what an attempt needs at hand, and a place for it, need not claim it.
+    pub lease: Option<Duration>,
 }
 
 /// What became of an intake.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// The run's version now.
     pub version: i64,
     /// The deliveries that were made, by their ids; those that were there before are not among them.
     pub deliveries: Vec<i64>,
+    /// Those of them that are leased to the caller, with fence 1 and attempt 1: each one's position in the intake, and its id.
+    pub leased: Vec<(usize, i64)>,
     /// How many unfinished deliveries of an earlier list were given up.
     pub superseded: usize,
 }
@@ -234,6 +241,18 @@ pub struct Completion {
     pub started: Timestamp,
     /// When it ended.
     pub ended: Timestamp,
+}
+
+/// What became of a completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is written down.
+    Done {
+        /// Whether newer news of the same run and notification waits behind it.
+        has_follower: bool,
+    },
+    /// The lease was lost by then: nothing is changed.
+    Lost,
 }
 
 /// What follows from an attempt.

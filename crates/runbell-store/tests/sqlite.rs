@@ -38,6 +38,7 @@ fn intake(uid: &str) -> Intake {
             notification: name,
             state: RunState::Completed,
             at: SAMPLE_TIME,
+            lease: None,
         }],
         deliver: Deliver::Always,
         now: SAMPLE_TIME,

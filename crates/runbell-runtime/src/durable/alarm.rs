@@ -24,7 +24,7 @@ pub(super) async fn raise(desk: &Desk, on_failure: &[Notification], lease: &Leas
     let uid = format!("delivery-{}-{}", lease.id, lease.fence);
     let key = RunKey { project: PROJECT.to_owned(), uid: uid.clone(), iteration: 0 };
     let list: Vec<Value> = on_failure.iter().map(|one| document(one, &text)).collect();
-    let made = desk.change(&key, true, |_, now| {
+    let made = desk.change(&key, true, None, |_, now| {
         let run = RunSnapshot::step(run(&uid, lease, &error.reason()));
         let mut change = Change::current(run, now, Evaluate::Always);
         change.notifications = Some(list.clone().into());

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use runbell_core::{
-    DeliveryKey, Findings, Notification, Place, Reason, Result, RunSnapshot, RunState, SecretValues, Timestamp,
-    Transition, Value,
+    DeliveryKey, Findings, Notification, Place as KindPlace, Reason, Result, RunSnapshot, RunState, SecretValues,
+    Timestamp, Transition, Value,
 };
 use runbell_store::{
-    Deliver, Intake, NewDelivery, NewVerdict, Registered, RunFacts, RunKey, SealedSecret, Store, StoreError, StoredRun,
+    Accepted, Deliver, Intake, Lease, NewDelivery, NewVerdict, Registered, RunFacts, RunKey, SealedSecret, Store,
+    StoreError, StoredRun,
 };
 
 use super::conceal::Vault;
+use super::worker::{LEASE, Place, Worker};
 use super::{EventError, Taken};
 use crate::plan::{Entry, Plan};
-use crate::prepared::{Unprepared, Workshop};
+use crate::prepared::{Prepared, Unprepared, Workshop};
 use crate::redact::redact;
 
 /// How often a change is decided anew when the run changes meanwhile.
@@ -74,15 +76,47 @@ struct Decided {
     generation: i64,
 }
 
+/// A delivery with everything an attempt needs, so that nothing is read again what is at hand.
+pub(super) struct Ready {
+    /// As it will be leased; its id is known only once it is made.
+    pub(super) lease: Lease,
+    pub(super) prepared: Arc<Prepared>,
+    pub(super) plan: Arc<Plan>,
+}
+
+/// Makes the promise, and has carried out what is leased.
+async fn promise(
+    store: Arc<dyn Store>,
+    worker: Option<Worker>,
+    intake: Intake,
+    mut ready: Vec<Option<Ready>>,
+    mut places: Vec<Place>,
+) -> Result<Accepted, StoreError> {
+    let accepted = store.intake(intake).await?;
+    let Some(worker) = worker else { return Ok(accepted) };
+    for (position, id) in &accepted.leased {
+        if let (Some(mut ready), Some(place)) = (ready.get_mut(*position).and_then(Option::take), places.pop()) {
+            ready.lease.id = *id;
+            worker.carry_out(ready, place);
+        }
+    }
+    if accepted.deliveries.len() > accepted.leased.len() {
+        worker.wake();
+    }
+    Ok(accepted)
+}
+
 impl Desk {
     /// Makes a change. When this returns, everything that follows from it is on disk.
     ///
     /// `make` is called with the run as it is stored, again whenever somebody else changed it meanwhile. With `is_new` the
-    /// run is taken for an unknown one at first, without looking.
+    /// run is taken for an unknown one at first, without looking. What follows is carried out by `worker` at once, as far as
+    /// it has places free; without one it is claimed later.
     pub(super) async fn change(
         &self,
         key: &RunKey,
         is_new: bool,
+        worker: Option<&Worker>,
         make: impl Fn(Option<&StoredRun>, Timestamp) -> Result<Change, EventError> + Send,
     ) -> Result<Taken, EventError> {
         for round in 0..ROUNDS {
@@ -92,8 +126,17 @@ impl Desk {
             if let Some(stored) = &stored {
                 stays_ended(stored, &change)?;
             }
-            let (intake, verdicts) = self.decide(key, stored.as_ref(), change, now).await?;
-            match self.store.intake(intake).await {
+            let (mut intake, ready) = self.decide(key, stored.as_ref(), change, now).await?;
+            let verdicts =
+                intake.verdicts.iter().map(|verdict| (verdict.notification.clone(), verdict.reason)).collect();
+            let places = worker.map_or_else(Vec::new, |worker| worker.reserve(ready.iter().flatten().count()));
+            let can_go = intake.deliveries.iter_mut().zip(&ready).filter(|(_, ready)| ready.is_some());
+            for (delivery, _) in can_go.take(places.len()) {
+                delivery.lease = Some(LEASE);
+            }
+            // A caller may go before the answer; what is promised, and leased, is carried out all the same.
+            let promised = tokio::spawn(promise(Arc::clone(&self.store), worker.cloned(), intake, ready, places));
+            match promised.await.unwrap_or_else(|_| Err(StoreError::Unavailable("it was interrupted".to_owned()))) {
                 Ok(accepted) => {
                     return Ok(Taken { version: accepted.version, deliveries: accepted.deliveries, verdicts });
                 }
@@ -114,7 +157,7 @@ impl Desk {
         stored: Option<&StoredRun>,
         change: Change,
         now: Timestamp,
-    ) -> Result<(Intake, Vec<(String, &'static str)>), EventError> {
+    ) -> Result<(Intake, Vec<Option<Ready>>), EventError> {
         let Change { run, state, word, at, notifications, evaluate } = change;
         let decided = self.notifications(&key.project, notifications.as_ref(), stored).await?;
         let Decided { list, secrets, entries, generation } = decided;
@@ -126,19 +169,41 @@ impl Desk {
         let mut own = SecretValues::default();
         own_secrets(&run, &mut own);
         let plan = Plan::of_registered(Transition { run, state, at, steps: [].into() }, entries, own, &self.shop);
-        let (mut verdicts, mut deliveries) = (Vec::new(), Vec::new());
+        let plan = Arc::new(plan);
+        let registered = |name: &str| {
+            let all = list.as_deref().or(stored.map(|stored| stored.notifications.as_slice()));
+            all.into_iter().flatten().find(|one| one.name == name).cloned()
+        };
+        let (mut verdicts, mut deliveries, mut ready) = (Vec::new(), Vec::new(), Vec::new());
         let decided_about: &[Entry] = if evaluate == Evaluate::Never { &[] } else { &plan.entries };
         for entry in decided_about {
             let (name, reason, detail) = self.verdict(&plan, entry);
             if reason.sends() {
                 // The first list has the keys that a process without a server would give its own.
                 let generation = u64::try_from(generation - 1).unwrap_or(0);
-                let key = DeliveryKey::new(&plan.transition.run, &name, state, generation).to_string();
-                deliveries.push(NewDelivery { key, notification: name.clone(), state, at });
+                let delivery = DeliveryKey::new(&plan.transition.run, &name, state, generation).to_string();
+                ready.push(entry.as_ref().ok().zip(registered(&name)).map(|(prepared, notification)| Ready {
+                    lease: Lease {
+                        id: 0,
+                        fence: 1,
+                        key: delivery.clone(),
+                        run: key.clone(),
+                        document: String::new(),
+                        notification,
+                        sealed: None,
+                        state,
+                        at,
+                        created_at: now,
+                        attempt: 1,
+                        last_chance: false,
+                    },
+                    prepared: Arc::clone(prepared),
+                    plan: Arc::clone(&plan),
+                }));
+                deliveries.push(NewDelivery { key: delivery, notification: name.clone(), state, at, lease: None });
             }
             verdicts.push(NewVerdict { notification: name, state, reason: reason.as_str(), detail });
         }
-        let told = verdicts.iter().map(|verdict| (verdict.notification.clone(), verdict.reason)).collect();
         let intake = Intake {
             run: key.clone(),
             document: plan.transition.run.document().to_json(),
@@ -151,7 +216,7 @@ impl Desk {
             deliver: if evaluate == Evaluate::IfSuperseded { Deliver::IfSuperseded } else { Deliver::Always },
             now,
         };
-        Ok((intake, told))
+        Ok((intake, ready))
     }
 
     /// Whether to send, and why.
@@ -247,7 +312,7 @@ impl Desk {
     }
 
     fn is_here_only(&self, kind: &str) -> bool {
-        self.shop.registry.get(kind).is_ok_and(|kind| kind.registration().place == Place::HereOnly)
+        self.shop.registry.get(kind).is_ok_and(|kind| kind.registration().place == KindPlace::HereOnly)
     }
 
     /// A document that is no run's, free of what `secret_params` inside it hold.

@@ -86,18 +86,19 @@ impl Dispatcher {
         let key = RunKey { project, uid, iteration: run.iteration() };
         // Whoever brings a list mostly brings a new run.
         let is_new = notifications.is_some();
-        self.made(self.desk.change(&key, is_new, |_, now| {
-            let mut transition = Transition::current(run.clone(), now);
-            if let Some(state) = state {
-                transition.state = state;
-            }
-            transition.at = at.unwrap_or(transition.at);
-            let Transition { run, state: entered, at, .. } = transition;
-            let word = state.map_or_else(|| run.state_word().to_owned(), |state| state.as_str().to_owned());
-            let notifications = notifications.clone();
-            Ok(Change { run, state: entered, word, at, notifications, evaluate: Evaluate::Always })
-        }))
-        .await
+        self.desk
+            .change(&key, is_new, Some(&self.worker), |_, now| {
+                let mut transition = Transition::current(run.clone(), now);
+                if let Some(state) = state {
+                    transition.state = state;
+                }
+                transition.at = at.unwrap_or(transition.at);
+                let Transition { run, state: entered, at, .. } = transition;
+                let word = state.map_or_else(|| run.state_word().to_owned(), |state| state.as_str().to_owned());
+                let notifications = notifications.clone();
+                Ok(Change { run, state: entered, word, at, notifications, evaluate: Evaluate::Always })
+            })
+            .await
     }
 }
 

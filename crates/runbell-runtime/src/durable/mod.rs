@@ -178,30 +178,6 @@ impl Dispatcher {
     pub async fn stop(&self, deadline: Duration) {
         self.worker.stop(deadline).await;
     }
-
-    /// Wakes the worker for what a change brought.
-    async fn made(&self, change: impl Future<Output = Result<Taken, EventError>>) -> Result<Taken, EventError> {
-        // A caller may go before the answer, and this future with it: what its change promised is due all the same.
-        let mut unanswered = Unanswered(Some(&self.worker));
-        let outcome = change.await;
-        unanswered.0 = None;
-        let taken = outcome?;
-        if !taken.deliveries.is_empty() {
-            self.worker.wake();
-        }
-        Ok(taken)
-    }
-}
-
-/// Wakes the worker when it is dropped with it.
-struct Unanswered<'a>(Option<&'a Worker>);
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        if let Some(worker) = self.0 {
-            worker.wake();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -18,11 +18,12 @@ impl Dispatcher {
     /// See [`EventError`]; whatever it is, nothing was kept.
     pub async fn store_run(&self, key: &RunKey, run: Value) -> Result<Taken, EventError> {
         let run = document(&key.project, &key.uid, Some(key.iteration), run, "")?;
-        self.made(self.desk.change(key, false, |stored, now| {
-            let evaluate = news(stored, &run);
-            Ok(Change::current(run.clone(), now, evaluate))
-        }))
-        .await
+        self.desk
+            .change(key, false, Some(&self.worker), |stored, now| {
+                let evaluate = news(stored, &run);
+                Ok(Change::current(run.clone(), now, evaluate))
+            })
+            .await
     }
 
     /// Changes fields of a run, each named by its dotted path: `{"status.state": "completed"}`.
@@ -30,17 +31,18 @@ impl Dispatcher {
     /// # Errors
     /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`]; whatever it is, nothing was kept.
     pub async fn update_run(&self, key: &RunKey, changes: &Map) -> Result<Taken, EventError> {
-        self.made(self.desk.change(key, false, |stored, now| {
-            let stored = stored.ok_or(EventError::NoRun)?;
-            let mut changed = read(stored)?;
-            for (path, value) in changes {
-                set(&mut changed, path, value.clone())?;
-            }
-            let run = document(&key.project, &key.uid, None, changed, "")?;
-            let evaluate = news(Some(stored), &run);
-            Ok(Change::current(run, now, evaluate))
-        }))
-        .await
+        self.desk
+            .change(key, false, Some(&self.worker), |stored, now| {
+                let stored = stored.ok_or(EventError::NoRun)?;
+                let mut changed = read(stored)?;
+                for (path, value) in changes {
+                    set(&mut changed, path, value.clone())?;
+                }
+                let run = document(&key.project, &key.uid, None, changed, "")?;
+                let evaluate = news(Some(stored), &run);
+                Ok(Change::current(run, now, evaluate))
+            })
+            .await
     }
 
     /// Registers a run's notifications anew. An equal list changes nothing; another one takes the place of what is not yet
@@ -49,12 +51,13 @@ impl Dispatcher {
     /// # Errors
     /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`]; whatever it is, nothing was kept.
     pub async fn set_notifications(&self, key: &RunKey, list: &Value) -> Result<Taken, EventError> {
-        self.made(self.desk.change(key, false, |stored, now| {
-            let mut change = present(stored, now, Evaluate::IfSuperseded)?;
-            change.notifications = Some(list.clone());
-            Ok(change)
-        }))
-        .await
+        self.desk
+            .change(key, false, Some(&self.worker), |stored, now| {
+                let mut change = present(stored, now, Evaluate::IfSuperseded)?;
+                change.notifications = Some(list.clone());
+                Ok(change)
+            })
+            .await
     }
 
     /// Decides about a run's registered notifications for the state it is in. What was delivered is not delivered again.
@@ -62,7 +65,7 @@ impl Dispatcher {
     /// # Errors
     /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`].
     pub async fn push(&self, key: &RunKey) -> Result<Taken, EventError> {
-        self.made(self.desk.change(key, false, |stored, now| present(stored, now, Evaluate::Always))).await
+        self.desk.change(key, false, Some(&self.worker), |stored, now| present(stored, now, Evaluate::Always)).await
     }
 
     /// A run's document as it is told: with the registered notifications, and what became of each in

@@ -1,18 +1,19 @@
 //! Leases what is due, attempts it, and records how it ended.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use runbell_core::{
     DeliveryKey, Error, ErrorKind, Links, Notification, Result, RetryPolicy, RunSnapshot, SecretValues, Timestamp,
     Transition, value,
 };
-use runbell_store::{Completion, Ending, Lease};
-use tokio::sync::{Notify, Semaphore};
+use runbell_store::{Completion, Ending, Lease, Recorded};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::breaker::Breakers;
-use super::desk::Desk;
+use super::desk::{Desk, Ready};
 use super::parking::Parking;
 use super::{Attempted, DispatcherOptions, Observer, Outcome, alarm};
 use crate::attempt::{Attempt, Destination, Destinations, PERMITS};
@@ -24,7 +25,7 @@ use crate::prepared::Prepared;
 const CLAIM: usize = 100;
 
 /// How much longer than the longest attempt (60 s) a lease lasts.
-const LEASE: Duration = Duration::from_secs(60 + 15);
+pub(super) const LEASE: Duration = Duration::from_secs(60 + 15);
 
 /// When the store is looked at although nobody said so: the safety net under wake-ups.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -55,8 +56,15 @@ struct Inner {
     at_once: u32,
     places: Arc<Semaphore>,
     due: Notify,
+    /// It looks for what is due: at rest nothing is delivered.
+    serving: Flag,
+    /// There was more due than there were places.
+    starved: AtomicBool,
     stopping: Flag,
 }
+
+/// The right to one attempt, of all that may be under way.
+pub(super) type Place = OwnedSemaphorePermit;
 
 impl Worker {
     pub(super) fn new(desk: Desk, links: Links, options: DispatcherOptions) -> Self {
@@ -73,6 +81,8 @@ impl Worker {
             at_once,
             places: Arc::new(Semaphore::new(at_once as usize)),
             due: Notify::new(),
+            serving: Flag::default(),
+            starved: AtomicBool::new(false),
             stopping: Flag::default(),
         }))
     }
@@ -86,6 +96,34 @@ impl Worker {
         futures_util::FutureExt::now_or_never(self.0.due.notified()).is_some()
     }
 
+    /// Up to `count` places for what is not in the store yet; none while what is due waits for places itself.
+    pub(super) fn reserve(&self, count: usize) -> Vec<Place> {
+        let inner = &self.0;
+        if !inner.serving.is_set() || inner.stopping.is_set() || inner.starved.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        (0..count).map_while(|_| Arc::clone(&inner.places).try_acquire_owned().ok()).collect()
+    }
+
+    /// Carries out a delivery that was leased to the caller.
+    pub(super) fn carry_out(&self, ready: Ready, place: Place) {
+        let Ready { lease, prepared, plan } = ready;
+        self.start(lease, Some((prepared, plan)), place);
+    }
+
+    fn start(&self, lease: Lease, ready: Option<(Arc<Prepared>, Arc<Plan>)>, place: Place) {
+        let worker = self.clone();
+        tokio::spawn(async move {
+            let inner = &worker.0;
+            let may_follow = inner.deliver(lease, ready).await;
+            drop(place);
+            // What waited for a place, or behind this one, may go now.
+            if may_follow || inner.starved.load(Ordering::Relaxed) {
+                worker.wake();
+            }
+        });
+    }
+
     pub(super) async fn stop(&self, deadline: Duration) {
         self.0.stopping.set();
         // What is left when time is up keeps its lease, and whoever opens the store next ends that.
@@ -94,6 +132,7 @@ impl Worker {
 
     pub(super) async fn serve(self) {
         let inner = &self.0;
+        inner.serving.set();
         while !inner.stopping.is_set() {
             let free = inner.places.available_permits().min(CLAIM);
             let claimed = match free {
@@ -108,16 +147,15 @@ impl Worker {
                 },
             };
             let next_due = claimed.as_ref().and_then(|claimed| claimed.next_due);
-            for lease in claimed.into_iter().flat_map(|claimed| claimed.leases) {
-                // As many as were free were claimed, and nobody else takes places.
-                let Ok(place) = Arc::clone(&inner.places).try_acquire_owned() else { break };
-                let worker = self.clone();
-                tokio::spawn(async move {
-                    worker.0.deliver(lease).await;
-                    drop(place);
-                    // A place is free, and what waited behind this one may be due.
-                    worker.wake();
-                });
+            let leases = claimed.map(|claimed| claimed.leases).unwrap_or_default();
+            inner.starved.store(leases.len() == free, Ordering::Relaxed);
+            for lease in leases {
+                let Ok(place) = Arc::clone(&inner.places).try_acquire_owned() else {
+                    // Somebody reserved it meanwhile.
+                    inner.hand_back(lease).await;
+                    continue;
+                };
+                self.start(lease, None, place);
             }
             // Without a free place only the end of an attempt changes anything.
             let wait = next_due.map_or(LOOK_AGAIN, |due| inner.until(due).min(LOOK_AGAIN));
@@ -141,9 +179,27 @@ impl Inner {
         Duration::try_from(due.duration_since(self.now())).unwrap_or(Duration::ZERO)
     }
 
-    async fn deliver(&self, lease: Lease) {
+    /// Gives back a lease for which there is no place after all.
+    async fn hand_back(&self, lease: Lease) {
+        let now = self.now();
+        let completion = Completion {
+            id: lease.id,
+            fence: lease.fence,
+            ending: Ending::Deferred(now),
+            reason: String::new(),
+            ambiguous: false,
+            started: now,
+            ended: now,
+        };
+        if let Err(error) = self.desk.store.complete(completion).await {
+            tracing::warn!(id = lease.id, %error, "a lease is not given back, and runs out");
+        }
+    }
+
+    /// Carries out a lease, and returns whether something else may be due by that.
+    async fn deliver(&self, lease: Lease, ready: Option<(Arc<Prepared>, Arc<Plan>)>) -> bool {
         let (started, clock) = (self.now(), Instant::now());
-        let (kind, end) = self.attempt(&lease).await;
+        let (kind, end) = self.attempt(&lease, ready).await;
         let (ending, reason, ambiguous) = match &end {
             End::Sent(answer) => (Ending::Sent, answer.clone(), false),
             End::Failed(error) => (self.after(&lease, error), error.reason(), error.is_ambiguous()),
@@ -158,18 +214,28 @@ impl Inner {
         let completion =
             Completion { id: lease.id, fence: lease.fence, ending, reason, ambiguous, started, ended: self.now() };
         let (id, project) = (lease.id, lease.run.project.as_str());
-        match self.desk.store.complete(completion).await {
-            Ok(true) => tracing::debug!(id, project, attempt = lease.attempt, ?ending, "attempt recorded"),
-            Ok(false) => tracing::warn!(id, project, "the lease was lost before its attempt ended"),
+        let may_follow = match self.desk.store.complete(completion).await {
+            Ok(Recorded::Done { has_follower }) => {
+                tracing::debug!(id, project, attempt = lease.attempt, ?ending, "attempt recorded");
+                has_follower || matches!(ending, Ending::Retry(_) | Ending::Deferred(_))
+            }
+            Ok(Recorded::Lost) => {
+                tracing::warn!(id, project, "the lease was lost before its attempt ended");
+                true
+            }
             // The lease runs out, and the attempt is made again.
-            Err(error) => tracing::error!(id, project, %error, "an attempt cannot be recorded"),
-        }
+            Err(error) => {
+                tracing::error!(id, project, %error, "an attempt cannot be recorded");
+                true
+            }
+        };
         if let End::Parked(destination, _) = &end {
             self.parking.park(&destination.0, lease.id);
             // There may be room again by now, and nobody else to say so.
             self.make_room(&destination.0, &destination.1).await;
         }
         self.observe(&lease, kind, ending, &end, clock.elapsed());
+        may_follow
     }
 
     fn observe(&self, lease: &Lease, kind: &'static str, ending: Ending, end: &End, took: Duration) {
@@ -216,8 +282,8 @@ impl Inner {
     }
 
     /// Makes one attempt, and returns the kind it was made with.
-    async fn attempt(&self, lease: &Lease) -> (&'static str, End) {
-        let (prepared, plan) = match self.prepare(lease) {
+    async fn attempt(&self, lease: &Lease, ready: Option<(Arc<Prepared>, Arc<Plan>)>) -> (&'static str, End) {
+        let (prepared, plan) = match ready.map_or_else(|| self.prepare(lease), Ok) {
             Ok(ready) => ready,
             Err(error) => return ("", End::Failed(error)),
         };
@@ -266,7 +332,7 @@ impl Inner {
     }
 
     /// Finds the secrets again, builds the sender, and lays the run out as it was.
-    fn prepare(&self, lease: &Lease) -> Result<(Arc<Prepared>, Plan)> {
+    fn prepare(&self, lease: &Lease) -> Result<(Arc<Prepared>, Arc<Plan>)> {
         let broken = |_| Error::new(ErrorKind::Internal, "a stored run cannot be read any more");
         let Desk { vault, shop, .. } = &self.desk;
         let notification = vault.open(&lease.run.project, &lease.notification, lease.sealed.as_deref())?;
@@ -274,7 +340,8 @@ impl Inner {
         let run = RunSnapshot::step(value::read(&lease.document).map_err(broken)?);
         let transition = Transition { run, state: lease.state, at: lease.at, steps: [].into() };
         let entries = vec![Ok(Arc::clone(&prepared))];
-        Ok((prepared, Plan::of_registered(transition, entries, SecretValues::default(), shop)))
+        let plan = Plan::of_registered(transition, entries, SecretValues::default(), shop);
+        Ok((prepared, Arc::new(plan)))
     }
 }
 

@@ -35,9 +35,9 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
         Deliver::IfSuperseded => superseded.contains(&intake.facts.state),
     };
     if !wanted {
-        return Ok(Accepted { version, deliveries: Vec::new(), superseded: superseded.len() });
+        return Ok(Accepted { version, superseded: superseded.len(), ..Accepted::default() });
     }
-    let (ids, deliveries) = deliver(connection, intake, run_id, generation, now)?;
+    let Made { ids, deliveries, leased } = deliver(connection, intake, run_id, generation, now)?;
     for verdict in &intake.verdicts {
         let sql = "INSERT INTO verdicts (run_id, notification, state, reason, detail, at, delivery_id) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -51,7 +51,7 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
             ids.get(verdict.notification.as_str())
         ])?;
     }
-    Ok(Accepted { version, deliveries, superseded: superseded.len() })
+    Ok(Accepted { version, deliveries, leased, superseded: superseded.len() })
 }
 
 /// Gives up what an earlier list promised and nobody has finished, and returns the states it was for.
@@ -119,28 +119,39 @@ fn register(
     Ok(())
 }
 
-/// Makes the deliveries that are not there yet. Returns the delivery of each notification, old or new, and the ids of the
-/// new ones. Older news of the same lane that waits for another try gets its last one now.
+/// What came of an intake's deliveries.
+#[derive(Default)]
+struct Made<'a> {
+    /// The delivery of each notification, old or new.
+    ids: HashMap<&'a str, i64>,
+    /// The new ones.
+    deliveries: Vec<i64>,
+    /// Those that are leased, by their positions.
+    leased: Vec<(usize, i64)>,
+}
+
+/// Makes the deliveries that are not there yet. Older news of the same lane that waits for another try gets its last one
+/// now.
 fn deliver<'a>(
     connection: &Connection,
     intake: &'a Intake,
     run_id: i64,
     generation: i64,
     now: i64,
-) -> StoreResult<(HashMap<&'a str, i64>, Vec<i64>)> {
-    let (mut all, mut made) = (HashMap::new(), Vec::with_capacity(intake.deliveries.len()));
+) -> StoreResult<Made<'a>> {
+    let mut made = Made::default();
     if intake.deliveries.is_empty() {
-        return Ok((all, made));
+        return Ok(made);
     }
     let ids = notification_ids(connection, run_id, generation)?;
     let mut snapshot = None;
-    for delivery in &intake.deliveries {
+    for (position, delivery) in intake.deliveries.iter().enumerate() {
         let known: Option<i64> = connection
             .prepare_cached("SELECT id FROM deliveries WHERE key = ?1")?
             .query_row(params![delivery.key], |row| row.get(0))
             .optional()?;
         if let Some(known) = known {
-            all.insert(delivery.notification.as_str(), known);
+            made.ids.insert(delivery.notification.as_str(), known);
             continue;
         }
         let Some(notification_id) = ids.get(&delivery.notification) else { continue };
@@ -153,12 +164,15 @@ fn deliver<'a>(
                 *snapshot.insert(connection.last_insert_rowid())
             }
         };
-        let last =
-            "UPDATE deliveries SET due_at = ?3, last_chance = 1 WHERE run_id = ?1 AND name = ?2 AND status = 'retry'";
-        connection.prepare_cached(last)?.execute(params![run_id, delivery.notification, now])?;
-        let sql = "INSERT INTO deliveries \
-                   (key, run_id, notification_id, snapshot_id, name, state, at, status, due_at, created_at) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'pending', ?8, ?8)";
+        let lease = delivery.lease.filter(|_| is_clear(connection, run_id, &delivery.notification).unwrap_or(false));
+        let until = lease.and_then(|lease| intake.now.checked_add(lease).ok()).map(micros);
+        if until.is_none() {
+            let last = "UPDATE deliveries SET due_at = ?3, last_chance = 1 \
+                        WHERE run_id = ?1 AND name = ?2 AND status = 'retry'";
+            connection.prepare_cached(last)?.execute(params![run_id, delivery.notification, now])?;
+        }
+        let sql = "INSERT INTO deliveries (key, run_id, notification_id, snapshot_id, name, state, at, status, due_at, \
+                   fence, attempts, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)";
         connection.prepare_cached(sql)?.execute(params![
             delivery.key,
             run_id,
@@ -167,13 +181,25 @@ fn deliver<'a>(
             delivery.notification,
             delivery.state.as_str(),
             micros(delivery.at),
+            if until.is_some() { "leased" } else { "pending" },
+            until.unwrap_or(now),
+            i64::from(until.is_some()),
             now
         ])?;
         let id = connection.last_insert_rowid();
-        all.insert(delivery.notification.as_str(), id);
-        made.push(id);
+        made.ids.insert(delivery.notification.as_str(), id);
+        made.deliveries.push(id);
+        if until.is_some() {
+            made.leased.push((position, id));
+        }
     }
-    Ok((all, made))
+    Ok(made)
+}
+
+/// Whether nothing older of the same run and notification is unfinished.
+fn is_clear(connection: &Connection, run_id: i64, name: &str) -> StoreResult<bool> {
+    let sql = "SELECT 1 FROM deliveries WHERE run_id = ?1 AND name = ?2 AND status IN ('pending', 'leased', 'retry')";
+    Ok(!connection.prepare_cached(sql)?.exists(params![run_id, name])?)
 }
 
 fn notification_ids(connection: &Connection, run_id: i64, generation: i64) -> StoreResult<HashMap<String, i64>> {

@@ -22,7 +22,7 @@ use rusqlite::Connection;
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
     Accepted, AttemptRecord, Backlog, Claimed, Completion, DeliveryFilter, DeliveryRecord, Intake, ProjectSecret,
-    RunFilter, RunKey, RunRecord, SealedSecret, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
+    Recorded, RunFilter, RunKey, RunRecord, SealedSecret, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
 use crate::{Store, sqlite::writer::Writer};
 
@@ -96,8 +96,8 @@ impl Store for SqliteStore {
         self.writer.write(move |connection| work::claim(connection, now, limit, lease)).await
     }
 
-    async fn complete(&self, completion: Completion) -> StoreResult<bool> {
-        self.writer.write(move |connection| work::complete(connection, &completion)).await
+    async fn complete(&self, completion: Completion) -> StoreResult<Recorded> {
+        self.writer.write_patiently(move |connection| work::complete(connection, &completion)).await
     }
 
     async fn hasten(&self, ids: Vec<i64>, now: Timestamp) -> StoreResult<()> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{micros, read, timestamp};
 use crate::error::{StoreError, StoreResult};
-use crate::model::{Claimed, Completion, DeliveryFilter, Ending, Lease, Registered, RunKey};
+use crate::model::{Claimed, Completion, DeliveryFilter, Ending, Lease, Recorded, Registered, RunKey};
 
 /// Nothing older of the same run and notification may be on its way.
 const CLAIM: &str = "
@@ -92,7 +92,7 @@ pub(super) fn end_all_leases(connection: &mut Connection, now: Timestamp) -> Sto
     Ok(())
 }
 
-pub(super) fn complete(connection: &Connection, completion: &Completion) -> StoreResult<bool> {
+pub(super) fn complete(connection: &Connection, completion: &Completion) -> StoreResult<Recorded> {
     let Completion { id, fence, ending, reason, ambiguous, started, ended } = completion;
     let now = micros(*ended);
     let sql = "SELECT run_id, name, attempts, last_chance FROM deliveries \
@@ -101,12 +101,12 @@ pub(super) fn complete(connection: &Connection, completion: &Completion) -> Stor
         .prepare_cached(sql)?
         .query_row(params![id, fence], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    let Some((run_id, name, attempt, last_chance)) = held else { return Ok(false) };
+    let Some((run_id, name, attempt, last_chance)) = held else { return Ok(Recorded::Lost) };
     if let Ending::Deferred(due) = ending {
         let sql = "UPDATE deliveries SET attempts = attempts - 1, due_at = ?2, \
                    status = CASE WHEN attempts - replayed_at > 1 THEN 'retry' ELSE 'pending' END WHERE id = ?1";
         connection.prepare_cached(sql)?.execute(params![id, micros(*due)])?;
-        return Ok(true);
+        return Ok(Recorded::Done { has_follower: false });
     }
     // News that waits behind this one makes its next try the last, and at once.
     let newer = "SELECT 1 FROM deliveries WHERE run_id = ?1 AND name = ?2 AND id > ?3 \
@@ -132,7 +132,7 @@ pub(super) fn complete(connection: &Connection, completion: &Completion) -> Stor
     let sql = "INSERT OR REPLACE INTO attempts (delivery_id, number, started_at, ended_at, outcome, reason, ambiguous) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     connection.prepare_cached(sql)?.execute(params![id, attempt, micros(*started), now, outcome, reason, ambiguous])?;
-    Ok(true)
+    Ok(Recorded::Done { has_follower: overtaken })
 }
 
 pub(super) fn hasten(connection: &Connection, ids: &[i64], now: Timestamp) -> StoreResult<()> {

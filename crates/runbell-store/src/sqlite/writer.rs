@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -10,6 +11,10 @@ use crate::error::{StoreError, StoreResult};
 
 /// How many writes a group holds at most.
 const GROUP: usize = 256;
+
+/// How long a write that nobody waits for may wait for company: so long that it shares the commit of what comes meanwhile,
+/// too short to be missed when the process is killed.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// How many writes may wait; a caller beyond that waits to get in line.
 const QUEUE: usize = 4_096;
@@ -22,6 +27,9 @@ trait Job: Send {
     /// Forgets how it went: it was undone.
     fn undone(&mut self);
 
+    /// Until when it may wait for company.
+    fn may_wait_until(&self) -> Option<Instant>;
+
     /// Tells the caller, once it is known whether the commit went through.
     fn answer(self: Box<Self>, committed: StoreResult<()>);
 }
@@ -31,6 +39,7 @@ struct Asked<T, F> {
     write: F,
     outcome: Option<StoreResult<T>>,
     caller: oneshot::Sender<StoreResult<T>>,
+    until: Option<Instant>,
 }
 
 impl<T: Send, F: Fn(&Connection) -> StoreResult<T> + Send> Job for Asked<T, F> {
@@ -40,6 +49,10 @@ impl<T: Send, F: Fn(&Connection) -> StoreResult<T> + Send> Job for Asked<T, F> {
 
     fn undone(&mut self) {
         self.outcome = None;
+    }
+
+    fn may_wait_until(&self) -> Option<Instant> {
+        self.until
     }
 
     fn answer(self: Box<Self>, committed: StoreResult<()>) {
@@ -82,9 +95,25 @@ impl Writer {
         &self,
         write: impl Fn(&Connection) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
+        self.write_until(None, write).await
+    }
+
+    /// As [`write`](Self::write), for what is in no hurry: it waits a little, to share the commit of what comes meanwhile.
+    pub(super) async fn write_patiently<T: Send + 'static>(
+        &self,
+        write: impl Fn(&Connection) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        self.write_until(Some(Instant::now() + PATIENCE), write).await
+    }
+
+    async fn write_until<T: Send + 'static>(
+        &self,
+        until: Option<Instant>,
+        write: impl Fn(&Connection) -> StoreResult<T> + Send + 'static,
+    ) -> StoreResult<T> {
         let stopped = || StoreError::Unavailable("it takes no writes at present".to_owned());
         let (caller, answered) = oneshot::channel();
-        let job: Box<dyn Job> = Box::new(Asked { write, outcome: None, caller });
+        let job: Box<dyn Job> = Box::new(Asked { write, outcome: None, caller, until });
         let Some(jobs) = &self.jobs else { return Err(stopped()) };
         // The queue is long, so waiting for a place in it is rare; it must not hold up an async thread.
         if let Err(full) = jobs.try_send(job) {
@@ -104,6 +133,19 @@ fn serve(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
             group.push(first);
         }
         group.extend(jobs.try_iter().take(GROUP.saturating_sub(group.len())));
+        // Only what is in no hurry is here: wait for something that is, as long as the first of it may.
+        let until = group.iter().map(|job| job.may_wait_until()).min().flatten();
+        while let Some(until) = until
+            && group.len() < GROUP
+            && let Ok(job) = jobs.recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            let hurries = job.may_wait_until().is_none();
+            group.push(job);
+            if hurries {
+                group.extend(jobs.try_iter().take(GROUP.saturating_sub(group.len())));
+                break;
+            }
+        }
         // Hardly any write fails after it has written something, so the group is tried without a savepoint for each, and
         // only when one did so anew with them: they cost more than many a write.
         let written = begin(connection).and_then(|()| match together(connection, &mut group) {
@@ -221,7 +263,9 @@ mod tests {
         let once = std::sync::Once::new();
         let held = writer.write(move |_| {
             // It may be made a second time with the others.
-            once.call_once(|| drop((busy.0.send(()), go.1.recv())));
+            once.call_once(|| {
+                let _ = (busy.0.send(()), go.1.recv());
+            });
             Ok(())
         });
         let queued = async {

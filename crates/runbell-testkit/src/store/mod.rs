@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use runbell_core::{RunState, Timestamp};
 use runbell_store::{
-    Completion, Deliver, DeliveryFilter, DeliveryState, Ending, Intake, Lease, NewDelivery, NewVerdict, Registered,
-    RunFacts, RunKey, SealedSecret, Store, StoreError,
+    Completion, Deliver, DeliveryFilter, DeliveryState, Ending, Intake, Lease, NewDelivery, NewVerdict, Recorded,
+    Registered, RunFacts, RunKey, SealedSecret, Store, StoreError,
 };
 
 use crate::check::Check;
@@ -30,6 +30,7 @@ pub async fn store_contract<S: Store, F: Future<Output = S>>(make: impl Fn() -> 
     same_key_same_news(&make().await).await;
     lists_of_notifications(&make().await).await;
     leases(&make().await).await;
+    leases_from_the_start(&make().await).await;
     order(&make().await).await;
     endings(&make().await).await;
     replay_and_cancel(&make().await).await;
@@ -83,6 +84,7 @@ fn transition(uid: &str, expected: Option<i64>, state: RunState, names: &[&str],
                 notification: (*name).to_owned(),
                 state,
                 at: at(seconds),
+                lease: None,
             })
             .collect(),
         deliver: Deliver::Always,
@@ -212,19 +214,47 @@ async fn leases<S: Store>(store: &S) {
     check.equal("what ran out", &again.len(), &3);
     check.equal("the attempt's number", &again[0].attempt, &2);
     let late = store.complete(ended(lease, Ending::Failed, 37)).await.expect("answered");
-    check.ensure(!late, || "a lost lease was written".to_owned());
+    check.equal("a lost lease", &late, &Recorded::Lost);
     let held = again.iter().find(|other| other.id == lease.id).expect("it is there");
-    check.ensure(store.complete(ended(held, Ending::Sent, 38)).await.expect("answered"), || {
-        "the new one was not".to_owned()
-    });
-    check.ensure(!store.complete(ended(held, Ending::Sent, 39)).await.expect("answered"), || {
-        "it ended twice".to_owned()
-    });
+    let done = store.complete(ended(held, Ending::Sent, 38)).await.expect("answered");
+    check.equal("the new one", &done, &Recorded::Done { has_follower: false });
+    let twice = store.complete(ended(held, Ending::Sent, 39)).await.expect("answered");
+    check.equal("a second end", &twice, &Recorded::Lost);
     let (record, attempts) = store.delivery("p", lease.id).await.expect("read").expect("it is there");
     check.equal("the state", &record.status, &DeliveryState::Sent);
     let outcomes: Vec<(u32, &str, bool)> =
         attempts.iter().map(|attempt| (attempt.number, attempt.outcome.as_str(), attempt.ambiguous)).collect();
     check.equal("the attempts", &outcomes, &vec![(1, "lost", true), (2, "sent", false)]);
+}
+
+async fn leases_from_the_start<S: Store>(store: &S) {
+    let check = check("leases from the start");
+    let at_once = |expected, state, seconds| {
+        let mut intake = transition("u", expected, state, &["a", "b"], seconds);
+        intake.deliveries.iter_mut().for_each(|delivery| delivery.lease = Some(LEASE));
+        intake
+    };
+    let made = store.intake(at_once(None, RunState::Running, 0)).await.expect("taken in");
+    check.equal("what is leased", &made.leased, &vec![(0, made.deliveries[0]), (1, made.deliveries[1])]);
+    check.equal("what is left to claim", &claim(store, 1).await.len(), &0);
+    let completion = |id, ending| Completion {
+        id,
+        fence: 1,
+        ending,
+        reason: "unreachable: down".to_owned(),
+        ambiguous: false,
+        started: at(1),
+        ended: at(1),
+    };
+    let done = store.complete(completion(made.deliveries[0], Ending::Sent)).await.expect("answered");
+    check.equal("its end", &done, &Recorded::Done { has_follower: false });
+    // What waits behind older news is not leased.
+    let newer = store.intake(at_once(Some(1), RunState::Completed, 2)).await.expect("taken in");
+    check.equal("what is leased then", &newer.leased, &vec![(0, newer.deliveries[0])]);
+    check.equal("the other", &status(store, newer.deliveries[1]).await, &DeliveryState::Pending);
+    // The leases run out like any other.
+    let again = claim(store, 30).await;
+    check.equal("what ran out", &again.iter().map(|lease| lease.attempt).collect::<Vec<_>>(), &vec![2, 2]);
 }
 
 async fn order<S: Store>(store: &S) {
@@ -239,7 +269,8 @@ async fn order<S: Store>(store: &S) {
     store.complete(ended(&older, Ending::Retry(at(500)), 3)).await.expect("answered");
     let again = only(&check, store, 3).await;
     check.equal("what is tried again", &(again.id, again.last_chance), &(older.id, true));
-    store.complete(ended(&again, Ending::Retry(at(500)), 4)).await.expect("answered");
+    let done = store.complete(ended(&again, Ending::Retry(at(500)), 4)).await.expect("answered");
+    check.equal("what follows it", &done, &Recorded::Done { has_follower: true });
     check.equal("the older", &status(store, older.id).await, &DeliveryState::Superseded);
     let newer = only(&check, store, 4).await;
     check.equal("what follows", &(newer.state, newer.attempt), &(RunState::Completed, 1));
