@@ -1,0 +1,5 @@
+//! What a server must not do: tell secrets, reach what it should not, answer whom it should not, break its own description.
+
+mod canary;
+mod hidden;
+mod served;
