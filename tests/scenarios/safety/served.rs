@@ -3,13 +3,18 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use reqwest::Method;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::tools::{Folder, Said, runbell, say};
+
+/// Long enough for anything that is not lost.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `runbell serve` on a free port of loopback, with a store in a folder below.
 pub(crate) fn serve(folder: &Folder, more: &[&str]) -> Command {
@@ -39,7 +44,8 @@ pub(crate) fn refused(command: &mut Command) -> Said {
 /// A server that runs.
 pub(crate) struct Server {
     child: Child,
-    log: Option<JoinHandle<Vec<u8>>>,
+    log: Arc<(Mutex<Vec<u8>>, Condvar)>,
+    logging: Option<JoinHandle<()>>,
     /// Where it listens.
     pub(crate) url: String,
     /// What callers show, if anything.
@@ -85,19 +91,24 @@ impl Server {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut err = child.stderr.take().expect("a pipe");
-        let log = std::thread::spawn(move || {
-            let mut log = Vec::new();
-            err.read_to_end(&mut log).expect("read");
-            log
+        let log = Arc::<(Mutex<Vec<u8>>, Condvar)>::default();
+        let kept = Arc::clone(&log);
+        let logging = std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            while let Some(read) = err.read(&mut part).ok().filter(|read| *read > 0) {
+                kept.0.lock().expect("no panic").extend_from_slice(&part[..read]);
+                kept.1.notify_all();
+            }
         });
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("a line");
         let Some(url) = line.trim_end().strip_prefix("listening on ") else {
             let _ = child.kill();
-            panic!("{line}{}", String::from_utf8_lossy(&log.join().expect("no panic")));
+            logging.join().expect("no panic");
+            panic!("{line}{}", String::from_utf8_lossy(&log.0.lock().expect("no panic")));
         };
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Server { child, log: Some(log), url: url.to_owned(), token: None, client }
+        Server { child, log, logging: Some(logging), url: url.to_owned(), token: None, client }
     }
 
     /// The same for callers who show a token.
@@ -106,14 +117,25 @@ impl Server {
         self
     }
 
+    /// Where it listens, as `127.0.0.1:8080`, though it may listen on every address.
+    pub(crate) fn address(&self) -> String {
+        let address = self.url.split_once("://").expect("a URL").1;
+        address.replace("0.0.0.0", "127.0.0.1")
+    }
+
     /// A request to a path below the API's.
     pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
-        let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let request = self.client.request(method, format!("{}/api/v1/{path}", self.url));
+        let request = self.bare(method, path);
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
         }
+    }
+
+    /// The same, without a token.
+    pub(crate) fn bare(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        self.client.request(method, format!("{}/api/v1/{path}", self.url.replace("0.0.0.0", "127.0.0.1")))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -135,11 +157,20 @@ impl Server {
         panic!("{path} does not become what is waited for: {}", self.get(path).await.text());
     }
 
+    /// Waits until it has logged a text.
+    pub(crate) fn until_logged(&self, text: &str) {
+        let log = self.log.0.lock().expect("no panic");
+        let is_missing = |log: &mut Vec<u8>| !String::from_utf8_lossy(log).contains(text);
+        let (log, waited) = self.log.1.wait_timeout_while(log, PATIENCE, is_missing).expect("no panic");
+        assert!(!waited.timed_out(), "no {text}: {}", String::from_utf8_lossy(&log));
+    }
+
     /// Asks it to stop, and returns what it logged.
     pub(crate) fn stop(mut self) -> Vec<u8> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
         let status = self.child.wait().expect("it ends");
-        let log = self.log.take().expect("it was started").join().expect("no panic");
+        self.logging.take().expect("it was started").join().expect("no panic");
+        let log = self.log.0.lock().expect("no panic").clone();
         assert_eq!(status.code(), Some(0), "{}", String::from_utf8_lossy(&log));
         log
     }
