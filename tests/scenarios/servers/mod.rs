@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Panics
 /// When it is required and not there.
-fn present(name: &str, found: bool, remedy: &str) -> bool {
+pub(crate) fn present(name: &str, found: bool, remedy: &str) -> bool {
     if found {
         return true;
     }
@@ -24,15 +24,15 @@ fn present(name: &str, found: bool, remedy: &str) -> bool {
 }
 
 /// A program on the path, or where system programs are.
-fn program(name: &str) -> Option<PathBuf> {
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/sbin"].map(PathBuf::from));
     folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// The folder that npm packages for tests are installed in.
-fn packages() -> PathBuf {
+/// The folder that npm packages and programs for tests are installed in.
+pub(crate) fn packages() -> PathBuf {
     match std::env::var_os("RUNBELL_TEST_SERVERS") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-servers"),
