@@ -69,10 +69,10 @@ impl Destination {
     ///
     /// Places are given out in the order they are asked for. One that is given up unused stays taken.
     pub(crate) async fn keep_pace(&self, pace: Option<Pace>) {
-        if let Some(pace) = pace {
-            if let Ok(mine) = self.next_place(pace, |_| true) {
-                sleep_until(mine).await;
-            }
+        if let Some(pace) = pace
+            && let Ok(mine) = self.next_place(pace, |_| true)
+        {
+            sleep_until(mine).await;
         }
     }
 

@@ -40,7 +40,7 @@ fn assert_kept(said: &Said) {
     assert!(operations.parse::<usize>().expect("a number") > 20, "{operations}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_made_from_the_description_get_what_it_says() {
     let Some(tool) = schemathesis() else { return };
     let folder = Folder::new();
@@ -51,7 +51,7 @@ async fn requests_made_from_the_description_get_what_it_says() {
     server.get("readyz").await.expect(200);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_holds_where_tokens_are_asked_for() {
     let Some(tool) = schemathesis() else { return };
     let folder = Folder::new();

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use base64_of::encodings;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 /// A secret that exists nowhere else.
 #[derive(Debug, Clone)]
@@ -146,31 +147,24 @@ fn decoded(text: &[u8], mark: &[u8], digits: usize) -> Vec<u8> {
     out
 }
 
-mod base64_of {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-
-    /// Base64 at the three places it can start at, without the characters that depend on what stands beside.
-    pub(super) fn encodings(bytes: &[u8]) -> Vec<String> {
-        let mut all = Vec::new();
-        for (lead, start) in [(0, 0), (1, 2), (2, 3)] {
-            let led = [&b"\0\0"[..lead], bytes].concat();
-            let whole = led.len() / 3 * 4;
-            all.extend(
-                [STANDARD_NO_PAD.encode(&led), URL_SAFE_NO_PAD.encode(&led)].map(|text| text[start..whole].to_owned()),
-            );
-        }
-        all
+/// Base64 at the three places it can start at, without the characters that depend on what stands beside.
+fn encodings(bytes: &[u8]) -> Vec<String> {
+    let mut all = Vec::new();
+    for (lead, start) in [(0, 0), (1, 2), (2, 3)] {
+        let led = [&b"\0\0"[..lead], bytes].concat();
+        let whole = led.len() / 3 * 4;
+        let encoded = [STANDARD_NO_PAD.encode(&led), URL_SAFE_NO_PAD.encode(&led)];
+        all.extend(encoded.map(|text| text[start..whole].to_owned()));
     }
+    all
 }
 
 #[test]
 fn a_secret_is_found_in_every_form() {
-    use base64::Engine as _;
     let (hidden, other) = (Hidden::new("a place"), Hidden::plain("elsewhere"));
     let search = Search::of([&hidden, &other]);
     let secret = &hidden.text;
-    let base64 = |lead: &str| base64::engine::general_purpose::STANDARD.encode(format!("{lead}{secret}"));
+    let base64 = |lead: &str| STANDARD.encode(format!("{lead}{secret}"));
     for form in [
         secret.clone(),
         secret.to_uppercase(),
