@@ -12,7 +12,10 @@ mod remote;
 
 mod safety;
 mod send_test;
+mod server;
 mod servers;
+mod serving;
+mod store_verbs;
 mod terminal;
 mod tools;
 mod verbs;

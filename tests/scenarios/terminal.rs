@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::tools::{SIGNAL_TELLER, runbell};
+use crate::tools::{Folder, SIGNAL_TELLER, runbell};
 
 /// A program in a terminal of its own.
 struct Terminal {
@@ -117,6 +117,19 @@ fn a_second_control_c_does_not_wait_for_the_news() {
     assert_eq!(code, Some(0), "{seen}");
     assert!(seen.contains("notifications given up"), "{seen}");
     assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_secret_is_typed_unseen() {
+    let folder = Folder::new();
+    let store = format!("sqlite://{}", folder.path("runbell.db").display());
+    let mut terminal = Terminal::start(&runbell(&["secrets", "set", "HOOK", "--store", &store]));
+    terminal.until("type the value of HOOK");
+    terminal.press(b"CANARY-typed\n");
+    let (code, seen) = terminal.end();
+    assert!(code == Some(0) && !seen.contains("CANARY"), "{code:?} {seen}");
+    let (code, seen) = Terminal::start(&runbell(&["secrets", "list", "--store", &store])).end();
+    assert!(code == Some(0) && seen.contains("NAME") && seen.contains("HOOK"), "{code:?} {seen}");
 }
 
 #[test]

@@ -29,7 +29,20 @@ pub(crate) fn docs(check: bool) -> Result<()> {
         writeln!(overview, "| [`{name}`](plugins/runbell-{name}/README.md) | {place} | {params} |")?;
         replace(&format!("plugins/runbell-{name}/README.md"), &params_table(kind)?, check)?;
     }
-    replace("README.md", &overview, check)
+    replace("README.md", &overview, check)?;
+    schema(check)
+}
+
+/// The schema of the server's configuration, as a file for editors.
+fn schema(check: bool) -> Result<()> {
+    let args = ["run", "--quiet", "--locked", "-p", "runbell-cli", "--", "serve", "--config-schema"];
+    let (printed, file) = (cargo_output(&args)?, root().join("crates/runbell/docs/server-config.schema.json"));
+    let is_current = fs::read_to_string(&file).is_ok_and(|text| text == printed);
+    match (is_current, check) {
+        (true, _) => Ok(()),
+        (false, true) => bail!("{}: run `cargo xtask docs`", file.display()),
+        (false, false) => fs::write(&file, printed).context("the schema's file"),
+    }
 }
 
 struct Param<'k> {

@@ -37,7 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("runbell-runtime", &["runbell-core", "runbell-http", "runbell-render", "runbell-store"]),
     ("runbell-server", &["runbell-core", "runbell-runtime", "runbell-store"]),
     ("runbell", &["runbell-core", "runbell-runtime", PLUGIN]),
-    ("runbell-cli", &["runbell", "runbell-server", "runbell-store"]),
+    ("runbell-cli", &["runbell", "runbell-http", "runbell-server", "runbell-store"]),
     ("runbell-testkit", &["runbell-core", "runbell-store"]),
     (PLUGIN, &["runbell-core", "runbell-http", "runbell-render"]),
     (

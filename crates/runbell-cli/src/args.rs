@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::store::args::{BackupArgs, DeliveriesVerb, SecretsVerb, TokensVerb};
+
 /// Runbell rings when your runs finish.
 #[derive(Debug, Parser)]
 #[command(name = "runbell", version, about = "Runbell rings when your runs finish.", disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 done, 1 something was not delivered, 2 usage or configuration.\n\
+#[command(after_help = "Exit codes: 0 done, 1 something was not delivered or not done, 2 usage or configuration.\n\
 `run` ends as its command did.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -30,6 +32,23 @@ pub(crate) enum Verb {
     SendTest(SendTestArgs),
     /// Run the server: take in what runs do, and deliver their notifications whatever dies in between.
     Serve(ServeArgs),
+    /// Look after deliveries: list them, show one with its attempts, make it again, give it up.
+    Deliveries {
+        #[command(subcommand)]
+        verb: DeliveriesVerb,
+    },
+    /// Look after a project's secrets.
+    Secrets {
+        #[command(subcommand)]
+        verb: SecretsVerb,
+    },
+    /// Look after access tokens.
+    Tokens {
+        #[command(subcommand)]
+        verb: TokensVerb,
+    },
+    /// Copy a server's whole store into a file, while work goes on.
+    Backup(BackupArgs),
     /// List the kinds of notification this program can send, with their params.
     Kinds(Format),
     /// Look after what a server could not be told yet.

@@ -3,6 +3,7 @@
 //! **Invariant:** what a command under `runbell run` sees of its surroundings is what it would see without: its
 //! standard streams, its signals, its exit code.
 
+mod api;
 mod args;
 mod check;
 mod config;
@@ -16,6 +17,7 @@ mod serve;
 mod server;
 mod spec;
 mod spool;
+mod store;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -65,6 +67,10 @@ async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
         Verb::Check(args) => check::check(&args),
         Verb::SendTest(args) => send_test::send_test(args).await,
         Verb::Serve(args) => serve::serve(&args).await,
+        Verb::Deliveries { verb } => store::deliveries(verb).await,
+        Verb::Secrets { verb } => store::secrets(verb).await,
+        Verb::Tokens { verb } => store::tokens(verb).await,
+        Verb::Backup(args) => store::backup(&args).await,
         Verb::Kinds(format) => kinds::kinds(format),
         Verb::Spool { verb: SpoolVerb::Flush(args) } => spool::flush(args).await,
         Verb::Completions { shell } => {

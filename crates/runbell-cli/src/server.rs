@@ -5,10 +5,10 @@ use runbell::remote::RemoteClient;
 use runbell::{BuildContext, Secret};
 
 /// The variable that names the server.
-const SERVER: &str = "RUNBELL_SERVER";
+pub(crate) const SERVER: &str = "RUNBELL_SERVER";
 
 /// The variable that holds the token: a command line is seen by everybody on the machine.
-const TOKEN: &str = "RUNBELL_TOKEN";
+pub(crate) const TOKEN: &str = "RUNBELL_TOKEN";
 
 /// The client of the server that is named, with the token from the environment. A variable that is empty names none.
 ///

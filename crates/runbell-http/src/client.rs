@@ -15,6 +15,7 @@ use runbell_core::{BuildContext, CA_FILE, Egress, Error, ErrorKind, HeaderValue,
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio::time::timeout;
 use url::Url;
 
 use crate::answer::Answer;
@@ -136,14 +137,39 @@ impl Client {
     pub async fn fetch(&self, request: &HttpRequest, limit: usize, cx: &SendContext<'_>) -> Result<Answer> {
         let mut response = self.begin(request, None, cx).await?;
         let mut body = Vec::new();
-        let broken = |message| Error::new(ErrorKind::Unreachable, message).retry().ambiguous();
-        while let Some(chunk) = response.chunk().await.map_err(|_| broken("the target's answer broke off"))? {
+        while let Some(chunk) = response.chunk().await.map_err(broken_off)? {
             if body.len() + chunk.len() > limit {
-                return Err(broken("the target's answer is too long").with("limit", limit));
+                let error = Error::new(ErrorKind::Unreachable, "the target's answer is too long");
+                return Err(error.with("limit", limit).retry().ambiguous());
             }
             body.extend_from_slice(&chunk);
         }
         Ok(answer(response, body, cx))
+    }
+
+    /// As [`send`](Self::send), for an answer too large for memory: the body of a success goes to `take` piece by piece.
+    /// `silence` is how long the answer, and then each piece of it, is waited for.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), [`ErrorKind::Unreachable`] or [`ErrorKind::Timeout`] when the body breaks off, and what
+    /// `take` returns.
+    pub async fn stream(
+        &self,
+        request: &HttpRequest,
+        silence: Duration,
+        cx: &SendContext<'_>,
+        mut take: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Answer> {
+        let silent = |_| Error::new(ErrorKind::Timeout, "the target went silent").retry().ambiguous();
+        let mut response = timeout(silence, self.begin(request, None, cx)).await.map_err(silent)??;
+        if !response.status().is_success() {
+            let body = excerpt(&mut response).await;
+            return Ok(answer(response, body, cx));
+        }
+        while let Some(chunk) = timeout(silence, response.chunk()).await.map_err(silent)?.map_err(broken_off)? {
+            take(&chunk)?;
+        }
+        Ok(answer(response, Vec::new(), cx))
     }
 
     /// As [`send`](Self::send), with the URL parsed already.
@@ -218,6 +244,10 @@ impl Client {
     }
 }
 
+fn broken_off(_quotes_urls: reqwest::Error) -> Error {
+    Error::new(ErrorKind::Unreachable, "the target's answer broke off").retry().ambiguous()
+}
+
 fn answer(mut response: Response, body: Vec<u8>, cx: &SendContext<'_>) -> Answer {
     let status = response.status().as_u16();
     Answer { status, headers: std::mem::take::<HeaderMap>(response.headers_mut()), body, now: cx.now }
@@ -240,7 +270,7 @@ async fn excerpt(response: &mut Response) -> Vec<u8> {
         }
     };
     // Neither a late nor a broken body changes what the status has said.
-    let _ = tokio::time::timeout(BODY_WAIT, reading).await;
+    let _ = timeout(BODY_WAIT, reading).await;
     body
 }
 

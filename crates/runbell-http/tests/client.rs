@@ -97,6 +97,39 @@ async fn a_whole_body_can_be_asked_for() {
 }
 
 #[tokio::test]
+async fn a_body_can_be_taken_piece_by_piece() {
+    let peer = FakeHttp::start().await;
+    let client = Client::new(&context(), &HttpOptions::default()).expect("a client");
+    let written = AtomicBool::new(false);
+    let key = DeliveryKey::of(&["x"]);
+    let attempt = SendContext::new(key, 1, Instant::now(), Timestamp::UNIX_EPOCH, &written);
+    let (request, long) = (request(&peer.url("/")), Duration::from_secs(60));
+    peer.answer(Says::ok().body("x".repeat(200_000)));
+    let mut taken = 0;
+    let count = |piece: &[u8]| {
+        taken += piece.len();
+        Ok(())
+    };
+    let answer = client.stream(&request, long, &attempt, count).await.expect("an answer");
+    assert_eq!((answer.status(), answer.body().len(), taken), (200, 0, 200_000));
+    peer.answer(Says::status(403).body("why"));
+    let answer = client.stream(&request, long, &attempt, |_| panic!("no success")).await.expect("an answer");
+    assert_eq!((answer.status(), answer.body()), (403, &b"why"[..]));
+    for (says, silence, expected) in [
+        (Says::half_body(200).body("half"), long, ErrorKind::Unreachable),
+        (Says::black_hole(), Duration::from_millis(50), ErrorKind::Timeout),
+    ] {
+        peer.answer(says);
+        let error = client.stream(&request, silence, &attempt, |_| Ok(())).await.expect_err("no whole body");
+        assert_eq!(error.kind(), expected);
+    }
+    peer.answer(Says::endless_body(200));
+    let full = |_: &[u8]| Err(Error::new(ErrorKind::Internal, "the disk is full"));
+    let error = client.stream(&request, long, &attempt, full).await.expect_err("no room");
+    assert_eq!(error.kind(), ErrorKind::Internal);
+}
+
+#[tokio::test]
 async fn failures_tell_whether_the_request_may_have_arrived() {
     let peer = FakeHttp::start().await;
     let cx = context();

@@ -25,6 +25,9 @@ pub(crate) struct Destinations {
 #[derive(Debug)]
 pub(crate) struct Destination {
     permits: Semaphore,
+    /// How many permits there are in all.
+    #[cfg(feature = "durable")]
+    all: usize,
     /// When the latest sends that keep a pace were, or will be, due.
     recent: Mutex<VecDeque<Instant>>,
 }
@@ -38,7 +41,14 @@ impl Destinations {
     pub(crate) fn get(&self, limits: &Limits) -> Arc<Destination> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let permits = limits.at_once.map_or(self.permits, |at_once| at_once.clamp(1, self.permits));
-        let made = || Arc::new(Destination { permits: Semaphore::new(permits), recent: Mutex::default() });
+        let made = || {
+            Arc::new(Destination {
+                permits: Semaphore::new(permits),
+                #[cfg(feature = "durable")]
+                all: permits,
+                recent: Mutex::default(),
+            })
+        };
         Arc::clone(known.entry(Arc::clone(&limits.destination)).or_insert_with(made))
     }
 }
@@ -63,6 +73,12 @@ impl Destination {
     #[cfg(feature = "durable")]
     pub(crate) fn room(&self) -> usize {
         self.permits.available_permits()
+    }
+
+    /// How many attempts are under way.
+    #[cfg(feature = "durable")]
+    pub(crate) fn under_way(&self) -> usize {
+        self.all.saturating_sub(self.permits.available_permits())
     }
 
     /// Waits until the pace allows another send: never more than `count` in any `period`, counted from each send on.

@@ -59,10 +59,6 @@ impl Deref for App {
 }
 
 /// The whole API as a service, with its description.
-pub fn router(site: &crate::Site) -> Router {
-    build(site.app.clone())
-}
-
 pub(crate) fn build(app: App) -> Router {
     let open = OpenApiRouter::new()
         .routes(routes!(r::operations::client_spec))
@@ -92,16 +88,20 @@ pub(crate) fn build(app: App) -> Router {
     let administration = OpenApiRouter::new()
         .routes(routes!(r::tokens::list, r::tokens::create))
         .routes(routes!(r::tokens::revoke))
+        .route_layer(from_fn_with_state(app.clone(), auth::administrators));
+    // A large store takes its time to copy, which nobody else waits for.
+    let unhurried = OpenApiRouter::new()
         .routes(routes!(r::operations::backup))
         .route_layer(from_fn_with_state(app.clone(), auth::administrators));
-    let all = open.merge(projects).merge(administration);
+    let seconds = Duration::from_secs(app.limits.request_secs);
+    let in_time = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, seconds);
+    let all = open.merge(projects).merge(administration).layer(in_time).merge(unhurried);
     let (router, described) = OpenApiRouter::with_openapi(openapi::Api::openapi()).nest(BASE, all).split_for_parts();
     let described: Arc<str> = openapi::complete(described).to_json().unwrap_or_default().into();
     let describe = move || {
         let described = Arc::clone(&described);
         async move { ([("content-type", "application/json")], described.to_string()) }
     };
-    let seconds = Duration::from_secs(app.limits.request_secs);
     router
         .route(&format!("{BASE}/openapi.json"), axum::routing::get(describe))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is no such path"))
@@ -113,7 +113,6 @@ pub(crate) fn build(app: App) -> Router {
         .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; it is logged").into_response()
         }))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, seconds))
         .layer(from_fn_with_state(app.clone(), measure))
         .layer(TraceLayer::new_for_http().make_span_with(span))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))

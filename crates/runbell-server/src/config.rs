@@ -89,7 +89,7 @@ pub struct Limits {
     pub body_bytes: usize,
     /// The most items on a page. Default 1000.
     pub page_size: usize,
-    /// How long a request may take, in seconds. Default 30.
+    /// How long a request may take, in seconds; a backup may take longer. Default 30.
     pub request_secs: u64,
     /// How many attempts may be under way, all destinations together. Default 256.
     pub attempts_at_once: usize,

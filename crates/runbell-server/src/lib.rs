@@ -1,8 +1,8 @@
 //! Runbell's server: an HTTP API over durable dispatch.
 //!
 //! [`serve`] is the whole of it: it reads a [`Config`], opens the store, delivers what the store holds, and answers
-//! requests until it is asked to stop. [`Site::open`] is the same without the network, for those who change a store's file
-//! by hand.
+//! requests until it is asked to stop. [`Site::open`] and [`Site::ask`] are the same without the network, for those who look
+//! after a store's file by hand.
 //!
 //! **Invariant:** an event is answered with success only after its commit.
 //!
@@ -12,6 +12,7 @@
 
 mod answer;
 mod app;
+mod ask;
 mod auth;
 mod body;
 mod config;
@@ -26,10 +27,10 @@ mod smtp;
 mod tokens;
 mod upkeep;
 
-pub use app::router;
+pub use ask::Asked;
 pub use config::{Config, Limits, Retry, Secrets, Tls};
 pub use listen::serve;
-pub use site::Site;
+pub use site::{Purpose, Site};
 
 /// The schema of the configuration's file.
 pub fn config_schema() -> serde_json::Value {

@@ -46,9 +46,12 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
         Err(error) => bail!("listen: {wanted} cannot be had: {}", error.kind()),
     };
     listener.set_nonblocking(true)?;
+    // A limit on the size of files is a full disk to the store; the signal that tells of it would end this process.
+    let _handled = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let address = listener.local_addr()?;
     let site = Site::open_for(config, registry, Use::Serving(address)).await?;
     let app = site.app.clone();
+    app.dispatcher.deliver();
     let upkeep = tokio::spawn(upkeep::keep_up(app.clone(), config.retention()));
     let handle = Handle::new();
     tokio::spawn(stop_on_signal(handle.clone()));

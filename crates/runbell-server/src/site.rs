@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use runbell_core::{BuildContext, CA_FILE, Egress, Notification, Registry, Value, text};
 use runbell_runtime::{Dispatcher, DispatcherOptions};
+use runbell_store::seal::KeyRing;
 use runbell_store::{SqliteStore, Store};
 
 use crate::app::{App, Inner};
@@ -22,22 +23,33 @@ pub struct Site {
     pub(crate) app: App,
 }
 
+/// What a store is opened for by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To look after what is there. A store that is not there is not made, and its keys are not needed.
+    Tend,
+    /// To put something into it that needs no key, such as the first access token. A store that is not there is made.
+    Begin,
+    /// To seal secrets. A store that is not there is made, and keys for one that has no secrets yet.
+    Seal,
+}
+
 /// How a site is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     /// It delivers, and answers requests at this address.
     Serving(SocketAddr),
     /// It only changes and reads what is there, for the owner of the file.
-    AtRest,
+    AtRest(Purpose),
 }
 
 impl Site {
     /// Opens the configured store to change and read what is there; nothing is delivered. Call it inside a tokio runtime.
     ///
     /// # Errors
-    /// When the configuration is wrong, or another process has the store.
-    pub async fn open(config: &Config, registry: Registry) -> anyhow::Result<Self> {
-        Self::open_for(config, registry, Use::AtRest).await
+    /// When the configuration is wrong, another process has the store, or it is not there and not to be made.
+    pub async fn open(config: &Config, registry: Registry, purpose: Purpose) -> anyhow::Result<Self> {
+        Self::open_for(config, registry, Use::AtRest(purpose)).await
     }
 
     pub(crate) async fn open_for(config: &Config, registry: Registry, used: Use) -> anyhow::Result<Self> {
@@ -48,10 +60,12 @@ impl Site {
         let mail = smtp::defaults(config.mail.as_ref(), registry.get("mail").ok().map(Arc::as_ref), |name| {
             std::env::var(name).ok()
         })?;
+        if used == Use::AtRest(Purpose::Tend) && !file.exists() {
+            bail!("store: {} is not there; its server makes it on the first start", file.display());
+        }
         let now = cx.clock.now();
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&file, now)?);
-        let has_secrets = !store.secrets(None, 1).await?.is_empty();
-        let keys = keys::load(&key_file(config, &file), !has_secrets)?;
+        let keys = keys_for(config, &file, store.as_ref(), used).await?;
         let tokens = Tokens::default();
         tokens.load(store.as_ref()).await?;
         let metrics = Arc::new(Metrics::new()?);
@@ -63,11 +77,10 @@ impl Site {
             defaults: if mail.is_empty() { BTreeMap::new() } else { BTreeMap::from([("mail".to_owned(), mail)]) },
             on_failure: on_failure(&config.on_failure)?,
             observer: Some(Arc::new(move |attempted| observed.attempted(attempted))),
-            delivers: used != Use::AtRest,
         };
         let alarms = options.on_failure.clone();
         let clock = Arc::clone(&cx.clock);
-        let dispatcher = Dispatcher::start(store, registry, cx, keys, options);
+        let dispatcher = Dispatcher::at_rest(store, registry, cx, keys, options);
         for (index, alarm) in alarms.iter().enumerate() {
             if let Some(fault) = dispatcher.check(alarm).faults().next() {
                 bail!("on_failure[{index}]: {fault}");
@@ -78,7 +91,7 @@ impl Site {
         if needs_tokens && !tokens.are_used() {
             bail!(
                 "listen: without access tokens a server listens on loopback only; make the first with `runbell tokens create \
-                 --admin --store {}`, or listen on 127.0.0.1",
+                 NAME --admin --store {}`, or listen on 127.0.0.1",
                 file.display()
             );
         }
@@ -88,7 +101,7 @@ impl Site {
                 clock,
                 tokens,
                 needs_tokens,
-                is_local: used == Use::AtRest,
+                is_local: matches!(used, Use::AtRest(_)),
                 metrics,
                 limits,
                 ui_url: config.ui_url.clone(),
@@ -111,12 +124,28 @@ fn key_file(config: &Config, store: &Path) -> std::path::PathBuf {
     })
 }
 
+/// The keys of a store's secrets, as far as they are needed.
+async fn keys_for(config: &Config, file: &Path, store: &dyn Store, used: Use) -> anyhow::Result<KeyRing> {
+    if matches!(used, Use::AtRest(Purpose::Tend | Purpose::Begin)) {
+        return Ok(KeyRing::none());
+    }
+    let some = store.secrets(None, 1).await?;
+    let keys = keys::load(&key_file(config, file), some.is_empty())?;
+    // A server tells of secrets that it cannot open, and goes on; by hand it is more likely the wrong key.
+    if used == Use::AtRest(Purpose::Seal)
+        && some.iter().any(|one| keys.open(&one.project, &one.secret.name, &one.secret.sealed).is_err())
+    {
+        bail!("secrets: the keys at hand do not open what the store holds; what they seal its server could not open");
+    }
+    Ok(keys)
+}
+
 /// What may be reached, and how. A server on loopback serves its own machine, which may be reached then.
 fn egress(config: &Config, used: Use) -> anyhow::Result<Egress> {
     let mut allowed = config.networks()?;
     let serves_itself = match used {
         Use::Serving(address) => address.ip().is_loopback(),
-        Use::AtRest => true,
+        Use::AtRest(_) => true,
     };
     if serves_itself {
         allowed.extend(["127.0.0.0/8", "::1/128"].iter().filter_map(|network| network.parse::<ipnet::IpNet>().ok()));

@@ -15,6 +15,8 @@ pub(super) const OPEN: Duration = Duration::from_secs(30);
 /// One destination.
 #[derive(Debug, Default)]
 struct Breaker {
+    /// It was reached, and has not failed since.
+    is_proved: bool,
     failures: u32,
     /// While it is open: when the next probe is allowed.
     probe_at: Option<Instant>,
@@ -39,6 +41,13 @@ impl Breakers {
         }
     }
 
+    /// Whether a destination was reached the last time. One that was not may hang, and is given little room until it has
+    /// shown that it does not.
+    pub(super) fn is_proved(&self, destination: &str) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(destination).is_some_and(|breaker| breaker.is_proved)
+    }
+
     /// Whether nothing may go now but a probe that is allowed already.
     pub(super) fn is_open(&self, destination: &str, now: Instant) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,10 +57,15 @@ impl Breakers {
     /// Notes how an attempt ended. True when that closes a breaker.
     pub(super) fn note(&self, destination: &Arc<str>, reached: bool, now: Instant) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if reached {
-            return all.remove(destination).is_some_and(|breaker| breaker.probe_at.is_some());
+        if reached && let Some(known) = all.get_mut(destination).filter(|known| known.is_proved) {
+            // The common case, without an allocation.
+            return known.probe_at.take().is_some();
         }
         let breaker = all.entry(Arc::clone(destination)).or_default();
+        if reached {
+            return std::mem::replace(breaker, Breaker { is_proved: true, ..Breaker::default() }).probe_at.is_some();
+        }
+        breaker.is_proved = false;
         breaker.failures += 1;
         if breaker.failures >= FAILURES {
             breaker.probe_at = Some(now + OPEN);
@@ -82,6 +96,7 @@ mod tests {
         assert_eq!(breakers.admit(&name, after(62)), Ok(()));
         assert!(breakers.note(&name, true, after(63)));
         assert_eq!(breakers.admit(&name, after(63)), Ok(()));
+        assert!(breakers.is_proved("h:1") && !breakers.is_proved("other:1"));
         // A success in between starts the count anew.
         assert!(!breakers.note(&name, false, after(64)) && !breakers.note(&name, true, after(64)));
     }

@@ -74,8 +74,6 @@ pub struct DispatcherOptions {
     pub on_failure: Vec<Notification>,
     /// Told of every attempt. Default nobody.
     pub observer: Option<Observer>,
-    /// Whether it delivers. Without, it only changes and reads what the store holds. Default true.
-    pub delivers: bool,
 }
 
 impl Default for DispatcherOptions {
@@ -87,7 +85,6 @@ impl Default for DispatcherOptions {
             defaults: BTreeMap::new(),
             on_failure: Vec::new(),
             observer: None,
-            delivers: true,
         }
     }
 }
@@ -100,9 +97,22 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Starts to deliver what the store holds; call it inside a tokio runtime. `cx` should be
+    /// A dispatcher that delivers what the store holds; call it inside a tokio runtime. `cx` should be
     /// [`BuildContext::server`]'s, or users' notifications read the operator's environment.
     pub fn start(
+        store: Arc<dyn Store>,
+        registry: Registry,
+        cx: BuildContext,
+        keys: KeyRing,
+        options: DispatcherOptions,
+    ) -> Self {
+        let dispatcher = Self::at_rest(store, registry, cx, keys, options);
+        dispatcher.deliver();
+        dispatcher
+    }
+
+    /// A dispatcher that only changes and reads what the store holds, until it is told to [`deliver`](Self::deliver).
+    pub fn at_rest(
         store: Arc<dyn Store>,
         registry: Registry,
         cx: BuildContext,
@@ -112,8 +122,13 @@ impl Dispatcher {
         let shop = Workshop { registry, cx, layers: Vec::new(), defaults: Arc::new(options.defaults.clone()) };
         let vault = Vault::new(Arc::clone(&store), keys);
         let desk = Desk { store, shop, vault };
-        let worker = Worker::start(desk.clone(), Links::new(&options.ui_url), options);
+        let worker = Worker::new(desk.clone(), Links::new(&options.ui_url), options);
         Dispatcher { desk, worker }
+    }
+
+    /// Starts to deliver what the store holds. Once; call it inside a tokio runtime.
+    pub fn deliver(&self) {
+        tokio::spawn(self.worker.clone().serve());
     }
 
     /// The store, to read from.
@@ -166,10 +181,53 @@ impl Dispatcher {
 
     /// Wakes the worker for what a change brought.
     async fn made(&self, change: impl Future<Output = Result<Taken, EventError>>) -> Result<Taken, EventError> {
-        let taken = change.await?;
+        // A caller may go before the answer, and this future with it: what its change promised is due all the same.
+        let mut unanswered = Unanswered(Some(&self.worker));
+        let outcome = change.await;
+        unanswered.0 = None;
+        let taken = outcome?;
         if !taken.deliveries.is_empty() {
             self.worker.wake();
         }
         Ok(taken)
+    }
+}
+
+/// Wakes the worker when it is dropped with it.
+struct Unanswered<'a>(Option<&'a Worker>);
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(worker) = self.0 {
+            worker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use runbell_core::value;
+    use runbell_store::SqliteStore;
+    use runbell_testkit::SAMPLE_TIME;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_caller_who_left_was_promised_wakes_the_worker() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(&folder.path().join("runbell.db"), SAMPLE_TIME).expect("opened");
+        let keys = KeyRing::new([("only".to_owned(), [9; 32])]).expect("a key");
+        // It does not deliver, so nobody else takes the wake-up.
+        let (registry, options) = (Registry::default(), DispatcherOptions::default());
+        let dispatcher = Dispatcher::at_rest(Arc::new(store), registry, BuildContext::server(), keys, options);
+        let run = value::read(r#"{"status": {"state": "completed"}}"#).expect("JSON");
+        let (project, uid) = ("p".to_owned(), "u".to_owned());
+        let notifications = Some(Value::List(Vec::new()));
+        let event = Event { project, uid, run, notifications, state: None, at: None };
+        assert!(!dispatcher.worker.is_woken());
+        // Begun, and dropped before it is answered.
+        assert!(dispatcher.take_in(event).now_or_never().is_none());
+        assert!(dispatcher.worker.is_woken());
     }
 }

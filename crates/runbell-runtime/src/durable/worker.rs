@@ -32,6 +32,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a delivery waits at most whose destination has no permit free. It is made due as soon as there is one.
 const BUSY: Duration = Duration::from_secs(30);
 
+/// How many attempts may be under way to a destination that was not reached the last time. Small against all places
+/// together (256), so that many targets that hang at once leave room for those that do not.
+const UNPROVED: usize = 8;
+
 /// How long to leave a store alone that does not answer.
 const STORE_DOWN: Duration = Duration::from_secs(1);
 
@@ -55,9 +59,9 @@ struct Inner {
 }
 
 impl Worker {
-    pub(super) fn start(desk: Desk, links: Links, options: DispatcherOptions) -> Self {
+    pub(super) fn new(desk: Desk, links: Links, options: DispatcherOptions) -> Self {
         let at_once = u32::try_from(options.at_once.clamp(1, 65_536)).unwrap_or(1);
-        let worker = Worker(Arc::new(Inner {
+        Worker(Arc::new(Inner {
             desk,
             links,
             policy: options.retry,
@@ -70,15 +74,16 @@ impl Worker {
             places: Arc::new(Semaphore::new(at_once as usize)),
             due: Notify::new(),
             stopping: Flag::default(),
-        }));
-        if options.delivers {
-            tokio::spawn(worker.clone().serve());
-        }
-        worker
+        }))
     }
 
     pub(super) fn wake(&self) {
         self.0.due.notify_one();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_woken(&self) -> bool {
+        futures_util::FutureExt::now_or_never(self.0.due.notified()).is_some()
     }
 
     pub(super) async fn stop(&self, deadline: Duration) {
@@ -87,7 +92,7 @@ impl Worker {
         drop(timeout(deadline, Arc::clone(&self.0.places).acquire_many_owned(self.0.at_once)).await);
     }
 
-    async fn serve(self) {
+    pub(super) async fn serve(self) {
         let inner = &self.0;
         while !inner.stopping.is_set() {
             let free = inner.places.available_permits().min(CLAIM);
@@ -185,7 +190,11 @@ impl Inner {
         if self.breakers.is_open(name, Instant::now()) {
             return;
         }
-        let leaving = self.parking.leave(name, destination.room());
+        let room = match self.breakers.is_proved(name) {
+            true => destination.room(),
+            false => UNPROVED.saturating_sub(destination.under_way()),
+        };
+        let leaving = self.parking.leave(name, room);
         if leaving.is_empty() {
             return;
         }
@@ -219,6 +228,9 @@ impl Inner {
         let name = &prepared.limits.destination;
         let destination = self.destinations.get(&prepared.limits);
         let parked = |wait| End::Parked((Arc::clone(name), Arc::clone(&destination)), wait);
+        if destination.under_way() >= UNPROVED && !self.breakers.is_proved(name) {
+            return parked(BUSY);
+        }
         let Some(permit) = destination.try_permit() else { return parked(BUSY) };
         if let Err(wait) = self.breakers.admit(name, Instant::now()) {
             return parked(wait);

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use runbell_core::{RunState, Timestamp, Value};
 use runbell_runtime::{Event, Taken};
 use runbell_store::RunKey;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Detail, Problem};
@@ -13,7 +13,11 @@ use crate::app::App;
 use crate::body::{Document, Query};
 
 /// One transition of a run.
-#[derive(Deserialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it describes the body; the run is large, so it is moved out of the document, not decoded"
+)]
 pub(crate) struct EventBody {
     /// The run's document: metadata, spec, status.
     #[schema(value_type = Object)]
@@ -70,9 +74,12 @@ pub(crate) async fn events(
     Path((project, uid)): Path<(String, String)>,
     body: Document,
 ) -> Answer<Json<TakenBody>> {
-    let EventBody { run, notifications, state, at } = body.fields()?;
-    let state = state.map(|word| state_of(&word)).transpose()?;
-    let at = at.map(|text| text.parse::<Timestamp>()).transpose();
+    let mut body = body.object()?;
+    let mut take = |field: &str| body.get_mut(field).map(std::mem::take).filter(|value| !matches!(value, Value::Null));
+    let run = take("run").ok_or_else(|| Problem::bad("run: is required"))?;
+    let notifications = take("notifications");
+    let state = take("state").map(|word| state_of(word.as_str().unwrap_or_default())).transpose()?;
+    let at = take("at").map(|at| at.as_str().unwrap_or_default().parse::<Timestamp>()).transpose();
     let at = at.map_err(|_| Problem::bad("at: must be a time such as 2026-01-31T12:00:00Z"))?;
     let taken = app.dispatcher.take_in(Event { project, uid, run, notifications, state, at }).await?;
     Ok(Json(taken.into()))

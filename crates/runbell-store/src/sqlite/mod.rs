@@ -32,8 +32,9 @@ const READERS: usize = 4;
 /// A store in one file, owned by this process.
 pub struct SqliteStore {
     file: PathBuf,
-    writer: Writer,
+    /// Closed before the writer, which then leaves one file instead of three.
     readers: Arc<Mutex<Vec<Connection>>>,
+    writer: Writer,
     /// Held for as long as the store lives.
     _lock: std::fs::File,
 }

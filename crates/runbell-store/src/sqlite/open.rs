@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{StoreError, StoreResult};
@@ -17,6 +18,9 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 
 /// How long a reader waits for a checkpoint.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// How much of the file the writer keeps in memory, in KiB below zero: new keys are random, and touch every part of an index.
+const CACHE: i64 = -8_192;
 
 /// Statements kept compiled.
 const CACHED: usize = 64;
@@ -87,6 +91,10 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path) -> StoreResult<(
     connection.pragma_update(None, "foreign_keys", true)?;
     // A thousand pages: more made checkpoints long, and with them the slowest commits.
     connection.pragma_update(None, "wal_autocheckpoint", 1_000)?;
+    connection.pragma_update(None, "cache_size", CACHE)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    // Otherwise a statement is compiled anew whenever another time is bound to it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let transaction = connection.transaction()?;
     for (step, sql) in MIGRATIONS.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
         transaction.execute_batch(sql)?;

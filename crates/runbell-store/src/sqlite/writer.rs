@@ -14,15 +14,45 @@ const GROUP: usize = 256;
 /// How many writes may wait; a caller beyond that waits to get in line.
 const QUEUE: usize = 4_096;
 
-/// Answers a caller, once it is known whether the commit went through.
-type Answer = Box<dyn FnOnce(StoreResult<()>) + Send>;
+/// A write that waits for its turn: does its part inside the group's transaction, more than once if it has to.
+trait Job: Send {
+    /// Writes; false when that fails.
+    fn write(&mut self, connection: &Connection) -> bool;
 
-/// A write: does its part inside the group's transaction.
-type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+    /// Forgets how it went: it was undone.
+    fn undone(&mut self);
+
+    /// Tells the caller, once it is known whether the commit went through.
+    fn answer(self: Box<Self>, committed: StoreResult<()>);
+}
+
+/// A write with the caller who waits for it.
+struct Asked<T, F> {
+    write: F,
+    outcome: Option<StoreResult<T>>,
+    caller: oneshot::Sender<StoreResult<T>>,
+}
+
+impl<T: Send, F: Fn(&Connection) -> StoreResult<T> + Send> Job for Asked<T, F> {
+    fn write(&mut self, connection: &Connection) -> bool {
+        self.outcome.insert((self.write)(connection)).is_ok()
+    }
+
+    fn undone(&mut self) {
+        self.outcome = None;
+    }
+
+    fn answer(self: Box<Self>, committed: StoreResult<()>) {
+        // Dropped unanswered when it was not made.
+        let Some(outcome) = self.outcome else { return };
+        // Whoever asked may have gone; the write stands all the same.
+        let _ = self.caller.send(outcome.and_then(|done| committed.map(|()| done)));
+    }
+}
 
 /// Hands writes to the thread that makes them. Dropping it waits for what was handed over: the file is free afterwards.
 pub(super) struct Writer {
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<SyncSender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -38,7 +68,7 @@ impl Drop for Writer {
 
 impl Writer {
     pub(super) fn start(connection: Connection) -> StoreResult<Self> {
-        let (sender, jobs) = sync_channel::<Job>(QUEUE);
+        let (sender, jobs) = sync_channel::<Box<dyn Job>>(QUEUE);
         let thread = std::thread::Builder::new()
             .name("runbell-store".to_owned())
             .spawn(move || serve(&connection, &jobs))
@@ -46,20 +76,15 @@ impl Writer {
         Ok(Writer { jobs: Some(sender), thread: Some(thread) })
     }
 
-    /// Writes, and waits for the commit. `write` fails alone: what it wrote is undone, others of its group are not.
+    /// Writes, and waits for the commit. `write` fails alone: what it wrote is undone, others of its group are not. It may
+    /// be called a second time, after what it did at first was undone.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&Connection) -> StoreResult<T> + Send + 'static,
+        write: impl Fn(&Connection) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
         let stopped = || StoreError::Unavailable("it takes no writes at present".to_owned());
-        let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            let outcome = alone(connection, write);
-            Box::new(move |committed: StoreResult<()>| {
-                // Whoever asked may have gone; the write stands all the same.
-                let _ = answer.send(committed.and(outcome));
-            })
-        });
+        let (caller, answered) = oneshot::channel();
+        let job: Box<dyn Job> = Box::new(Asked { write, outcome: None, caller });
         let Some(jobs) = &self.jobs else { return Err(stopped()) };
         // The queue is long, so waiting for a place in it is rare; it must not hold up an async thread.
         if let Err(full) = jobs.try_send(job) {
@@ -70,41 +95,149 @@ impl Writer {
     }
 }
 
-/// Inside a savepoint of its own.
-fn alone<T>(connection: &Connection, write: impl FnOnce(&Connection) -> StoreResult<T>) -> StoreResult<T> {
-    connection.prepare_cached("SAVEPOINT one")?.execute([])?;
-    let outcome = write(connection);
-    if outcome.is_err() {
-        connection.prepare_cached("ROLLBACK TO one")?.execute([])?;
-    }
-    connection.prepare_cached("RELEASE one")?.execute([])?;
-    outcome
-}
-
-fn serve(connection: &Connection, jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let begun = connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
-        let group = std::iter::once(first).chain(jobs.try_iter().take(GROUP - 1));
-        // Without a transaction nothing may be written: each job would be a commit of its own, or fail half-way.
-        let (answers, committed) = match begun {
-            Ok(_) => {
-                let answers: Vec<Answer> = group.map(|job| job(connection)).collect();
-                let committed = connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
-                if committed.is_err() {
-                    // There may be nothing left to roll back.
-                    let _ = connection.execute_batch("ROLLBACK");
-                }
-                (answers, committed.map(drop).map_err(StoreError::from))
-            }
+fn serve(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
+    let mut left: Vec<Box<dyn Job>> = Vec::new();
+    loop {
+        let mut group = std::mem::take(&mut left);
+        if group.is_empty() {
+            let Ok(first) = jobs.recv() else { return };
+            group.push(first);
+        }
+        group.extend(jobs.try_iter().take(GROUP.saturating_sub(group.len())));
+        // Hardly any write fails after it has written something, so the group is tried without a savepoint for each, and
+        // only when one did so anew with them: they cost more than many a write.
+        let written = begin(connection).and_then(|()| match together(connection, &mut group) {
+            true => Ok(group.len()),
+            false => begin(connection).map(|()| one_by_one(connection, &mut group)),
+        });
+        let written = match written {
+            Ok(written) => written,
             Err(error) => {
                 // Dropped unanswered, and told so by that; the next group tries anew.
-                group.for_each(drop);
                 tracing::error!(%error, "the store takes no writes");
                 continue;
             }
         };
-        for answer in answers {
-            answer(committed.clone());
+        let committed = connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        if committed.is_err() {
+            // There may be nothing left to roll back.
+            let _ = connection.execute_batch("ROLLBACK");
         }
+        let committed = committed.map(drop).map_err(StoreError::from);
+        left = group.split_off(written);
+        for job in group {
+            job.answer(committed.clone());
+        }
+    }
+}
+
+/// Without a transaction nothing may be written: each job would be a commit of its own, or fail half-way.
+fn begin(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
+}
+
+/// Makes all writes of a group. False, and nothing is written, when one failed half-way.
+fn together(connection: &Connection, group: &mut [Box<dyn Job>]) -> bool {
+    let failed = group.iter_mut().any(|job| {
+        let before = connection.total_changes();
+        !job.write(connection) && (connection.is_autocommit() || connection.total_changes() != before)
+    });
+    if failed {
+        // What failed may have ended the transaction by itself.
+        let _ = connection.execute_batch("ROLLBACK");
+        group.iter_mut().for_each(|job| job.undone());
+    }
+    !failed
+}
+
+/// Makes the writes of a group, each in a savepoint of its own, and returns how many were made or failed. A full disk may
+/// end the transaction half-way: what comes then is left for the next group.
+fn one_by_one(connection: &Connection, group: &mut [Box<dyn Job>]) -> usize {
+    let savepoint = |sql: &str| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+    let mut written = 0;
+    for job in group {
+        if connection.is_autocommit() {
+            break;
+        }
+        written += 1;
+        let Ok(_) = savepoint("SAVEPOINT one") else { continue };
+        let is_done = job.write(connection);
+        if connection.is_autocommit() {
+            // What failed took the whole transaction with it, this savepoint too.
+            break;
+        }
+        if !is_done {
+            let _ = savepoint("ROLLBACK TO one");
+        }
+        let _ = savepoint("RELEASE one");
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::sqlite::open;
+
+    fn rows(connection: &Connection) -> StoreResult<i64> {
+        Ok(connection.query_row("SELECT count(*) FROM projects", [], |row| row.get(0))?)
+    }
+
+    fn insert(connection: &Connection, name: &str, bytes: usize) -> StoreResult<()> {
+        let sql = "INSERT INTO projects (name, document) VALUES (?1, ?2)";
+        connection.execute(sql, [name, &"x".repeat(bytes)])?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_writes_syncs_every_commit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("runbell.db");
+        let mut connection = open::connect(&file).expect("opened");
+        open::migrate(&mut connection, &file).expect("made");
+        let writer = Writer::start(connection).expect("a thread");
+        let asked = writer.write(|connection| {
+            let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+            let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+            Ok((synchronous, journal))
+        });
+        // 2 is FULL.
+        assert_eq!(asked.await.expect("answered"), (2, "wal".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_not_kept_when_a_full_disk_ends_the_groups_transaction() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("runbell.db");
+        let mut connection = open::connect(&file).expect("opened");
+        open::migrate(&mut connection, &file).expect("made");
+        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("a count");
+        connection.pragma_update_and_check(None, "max_page_count", pages + 4, |_| Ok(())).expect("set");
+        let writer = Writer::start(connection).expect("a thread");
+        // All of one group: they are queued while the thread is busy.
+        let (busy, go) = (channel(), channel());
+        let once = std::sync::Once::new();
+        let held = writer.write(move |_| {
+            // It may be made a second time with the others.
+            once.call_once(|| drop((busy.0.send(()), go.1.recv())));
+            Ok(())
+        });
+        let queued = async {
+            let first = writer.write(|connection| insert(connection, "before", 10));
+            let second = writer.write(|connection| insert(connection, "too large", 1_000_000));
+            let third = writer.write(|connection| insert(connection, "after", 10));
+            let go = async { go.0.send(()).map_err(|_| StoreError::Conflict) };
+            tokio::join!(first, second, third, go)
+        };
+        let (_, (first, second, third, _)) = tokio::join!(held, queued);
+        let full = second.expect_err("it does not fit").to_string();
+        assert!(full.contains("full"), "{full}");
+        let kept = writer.write(rows).await.expect("answered");
+        let promised = [first, third].iter().filter(|outcome| outcome.is_ok()).count();
+        assert_eq!(kept, promised as i64, "kept and promised differ");
+        // And it goes on.
+        writer.write(|connection| insert(connection, "later", 10)).await.expect("written");
     }
 }

@@ -1,0 +1,302 @@
+//! The command line of the verbs on a store.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
+use clap::{ArgGroup, Args, Subcommand};
+use runbell::RunState;
+
+use crate::args::Format;
+
+/// What every one of these verbs says at its end. Lines are wrapped when they are shown.
+macro_rules! help {
+    ($($line:literal),*) => {
+        concat!(
+            $($line, "\n",)*
+            "The store is reached over its server's API, with the access token in RUNBELL_TOKEN; or, while no server runs on it, \
+             by opening its file with --store, which needs no token.\n\n\
+             Exit codes: 0 done, 1 something was not done, 2 usage or configuration, or there is no server or store to ask."
+        )
+    };
+}
+
+/// Where the store is.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Ask this server [env: RUNBELL_SERVER].
+    #[arg(long, value_name = "URL", conflicts_with = "store")]
+    pub(crate) server: Option<String>,
+    /// Open this store, sqlite://FILE, which no server may hold.
+    #[arg(long, value_name = "STORE")]
+    pub(crate) store: Option<String>,
+}
+
+/// Which project.
+#[derive(Debug, Args)]
+pub(crate) struct Project {
+    /// The project.
+    #[arg(short, long, value_name = "P", default_value = "default", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) project: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeliveriesVerb {
+    /// List deliveries, the youngest first.
+    List(ListArgs),
+    /// Show a delivery with its attempts.
+    Show(ShowArgs),
+    /// Make finished deliveries again: failed ones, or whichever are named.
+    Replay(ReplayArgs),
+    /// Give up deliveries that wait.
+    Cancel(CancelArgs),
+}
+
+/// Which deliveries are meant.
+#[derive(Debug, Args)]
+pub(crate) struct Filters {
+    /// Only those of the run with this uid.
+    #[arg(long, value_name = "U")]
+    pub(crate) uid: Option<String>,
+    /// Only those of the notification with this name.
+    #[arg(long, value_name = "N")]
+    pub(crate) notification: Option<String>,
+    /// Only those of this kind.
+    #[arg(long, value_name = "K")]
+    pub(crate) kind: Option<String>,
+    /// Only those that are in this state themselves.
+    #[arg(long, value_name = "S", value_parser = PossibleValuesParser::new(["pending", "leased", "retry", "sent", "failed", "superseded"]))]
+    pub(crate) status: Option<String>,
+    /// Only those that tell of this state of a run.
+    #[arg(long, value_name = "S", value_parser = PossibleValuesParser::new(RunState::ALL.iter().map(|state| state.as_str())))]
+    pub(crate) state: Option<String>,
+}
+
+impl Filters {
+    /// Those that are given, by the API's names.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let all = [
+            ("uid", &self.uid),
+            ("notification", &self.notification),
+            ("kind", &self.kind),
+            ("status", &self.status),
+            ("state", &self.state),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help!(
+    "JSON is one object on a line for each delivery.",
+    ""
+))]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) project: Project,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// List at most so many; when there are more, standard error says so.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help!())]
+pub(crate) struct ShowArgs {
+    /// The delivery's id.
+    pub(crate) id: i64,
+    #[command(flatten)]
+    pub(crate) project: Project,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").args(["ids", "all"]).required(true))]
+#[command(after_help = help!(
+    "  runbell deliveries replay 17 18",
+    "  runbell deliveries replay --all --kind slack --state error",
+    "",
+    "They are due at once; with --store, as soon as a server opens the store. --all means the youngest 10,000.",
+    ""
+))]
+pub(crate) struct ReplayArgs {
+    /// The deliveries' ids.
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<i64>,
+    /// All that the filters mean. Without --status they are those that failed; it may be sent or superseded instead.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+    /// Make new deliveries under new keys, so that a target which knows the old ones takes them as other news. The old ones
+    /// stay as they are.
+    #[arg(long)]
+    pub(crate) new_key: bool,
+    #[command(flatten)]
+    pub(crate) project: Project,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help!(
+    "What is given up is `superseded`, and can be replayed.",
+    ""
+))]
+pub(crate) struct CancelArgs {
+    /// The deliveries' ids.
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<i64>,
+    #[command(flatten)]
+    pub(crate) project: Project,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsVerb {
+    /// List the names of a project's secrets; their values are never shown.
+    List(SecretsListArgs),
+    /// Keep a secret, in the place of one with the same name.
+    Set(SecretsSetArgs),
+    /// Delete secrets.
+    Delete(SecretsDeleteArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help!())]
+pub(crate) struct SecretsListArgs {
+    #[command(flatten)]
+    pub(crate) project: Project,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help!(
+    "The value is read from standard input unless an option names another place; never from the command line, which everybody on the machine can read. One line break at its end is dropped.",
+    "",
+    "  printf %s \"$HOOK\" | runbell secrets set SLACK_HOOK -p ml",
+    "",
+    "With --store the value is sealed with the keys in RUNBELL_SECRET_KEYS, else with those in the key file, as the server does.",
+    ""
+))]
+pub(crate) struct SecretsSetArgs {
+    /// The secret's name.
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) name: String,
+    /// A value after all; refused without being repeated.
+    #[arg(hide = true)]
+    pub(crate) surplus: Vec<OsString>,
+    /// Read the value from this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "from_env")]
+    pub(crate) from_file: Option<PathBuf>,
+    /// Take the value from this environment variable.
+    #[arg(long, value_name = "VAR")]
+    pub(crate) from_env: Option<String>,
+    #[command(flatten)]
+    pub(crate) project: Project,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The key file, where the server's configuration has it (secrets.key_file) [default: the store's file with .key behind].
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help!())]
+pub(crate) struct SecretsDeleteArgs {
+    /// The secrets' names.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    #[command(flatten)]
+    pub(crate) project: Project,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokensVerb {
+    /// Make an access token, and print it this once.
+    Create(TokensCreateArgs),
+    /// List access tokens, revoked ones among them, without their secret part.
+    List(TokensListArgs),
+    /// Revoke access tokens, for good.
+    Revoke(TokensRevokeArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("scope").args(["admin", "projects"]).required(true).multiple(true))]
+#[command(after_help = help!(
+    "On a terminal, or with --table, the token stands alone on standard output; JSON is an object with `token` and `id`.",
+    "",
+    "  RUNBELL_TOKEN=$(runbell tokens create ci -p ml --table)",
+    "",
+    "The first token must be an administrator's; from then on the server asks everybody for one. It is made before the first start, or on a server that listens on loopback:",
+    "",
+    "  runbell tokens create me --admin --store sqlite://runbell.db",
+    ""
+))]
+pub(crate) struct TokensCreateArgs {
+    /// What the token is for.
+    pub(crate) name: String,
+    /// It may do everything, in every project.
+    #[arg(long)]
+    pub(crate) admin: bool,
+    /// A project it is for; may be given more than once. `*` is any.
+    #[arg(short, long = "project", value_name = "P")]
+    pub(crate) projects: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help!())]
+pub(crate) struct TokensListArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help!())]
+pub(crate) struct TokensRevokeArgs {
+    /// The tokens' ids, as `tokens list` shows them.
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help!(
+    "FILE is a SQLite database with everything in it, readable by its owner alone. Secrets in it are sealed, so keep the server's key file too. To restore it, start a server on it, with the key file beside it:",
+    "",
+    "  cp runbell.db.key copy.db.key && runbell serve --store sqlite://copy.db",
+    ""
+))]
+pub(crate) struct BackupArgs {
+    /// The file to make; it must not be there yet.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) format: Format,
+}
