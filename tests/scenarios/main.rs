@@ -9,6 +9,8 @@ mod mlrun;
 mod notebook;
 mod notifications;
 mod remote;
+
+mod safety;
 mod send_test;
 mod server;
 mod servers;

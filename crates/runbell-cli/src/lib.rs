@@ -43,6 +43,8 @@ pub fn main() -> ExitCode {
         true => tokio::runtime::Builder::new_multi_thread(),
         false => tokio::runtime::Builder::new_current_thread(),
     };
+    // The store writes on a thread of its own, and has a core to itself where there are several.
+    builder.worker_threads(std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)));
     let outcome = builder.enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
         let outcome = runtime.block_on(carry_out(cli.verb));
         // A task that waits for standard error of a stranger must not hold the end.

@@ -102,12 +102,15 @@ impl Debug for SecretValues {
 
 impl SecretValues {
     /// Adds every text and number inside `value`, and the parts of a text that are secrets by themselves: what follows
-    /// `Bearer` in a header; password, path and query values of a URL.
+    /// `Bearer` in a header, and `whsec_` in a signing secret; password, path and query values of a URL.
     pub fn add(&mut self, value: &Value) {
         match value {
             Value::String(text) => {
                 self.add_text(text);
                 text.split_whitespace().for_each(|word| self.add_text(word));
+                if let Some(key) = text.trim().strip_prefix("whsec_") {
+                    self.add_text(key);
+                }
                 if let Some((_, rest)) = text.split_once("://") {
                     self.add_url(rest);
                 }
@@ -263,10 +266,11 @@ mod tests {
     fn the_parts_of_a_secret_are_secret_too() {
         let mut secrets = SecretValues::default();
         secrets.add(&Value::from("Bearer token-token-1"));
+        secrets.add(&Value::from("whsec_c2lnbmluZy1rZXk="));
         secrets.add(&Value::from("http://user:pass%2Fword-2@h/services/part-number-3/x?tok=value-of-4&a=b"));
         secrets.add(&Value::Int(98_765_432_109_876));
-        let text = "token-token-1 pass/word-2 pass%2Fword-2 part-number-3 value-of-4 98765432109876 services a=b";
-        assert_eq!(secrets.mask(text, "*"), "* * * * * * services a=b");
+        let text = "token-token-1 pass/word-2 pass%2Fword-2 part-number-3 value-of-4 98765432109876 c2lnbmluZy1rZXk= services a=b";
+        assert_eq!(secrets.mask(text, "*"), "* * * * * * * services a=b");
     }
 
     #[test]

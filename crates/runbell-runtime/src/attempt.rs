@@ -85,8 +85,9 @@ impl Destination {
     ///
     /// Places are given out in the order they are asked for. One that is given up unused stays taken.
     pub(crate) async fn keep_pace(&self, pace: Option<Pace>) {
-        if let Some(pace) = pace {
-            let mine = self.next_place(pace, |_| true).unwrap_or_else(|free| free);
+        if let Some(pace) = pace
+            && let Ok(mine) = self.next_place(pace, |_| true)
+        {
             sleep_until(mine).await;
         }
     }
@@ -95,12 +96,11 @@ impl Destination {
     #[cfg(feature = "durable")]
     pub(crate) fn try_pace(&self, pace: Option<Pace>) -> std::result::Result<(), Duration> {
         let Some(pace) = pace else { return Ok(()) };
-        let now = Instant::now();
-        self.next_place(pace, |free| free <= now).map(drop).map_err(|free| free - now)
+        self.next_place(pace, |wait| wait.is_zero()).map(drop)
     }
 
-    /// The next free place, taken if it is wanted; else when it is.
-    fn next_place(&self, pace: Pace, wanted: impl FnOnce(Instant) -> bool) -> std::result::Result<Instant, Instant> {
+    /// The next free place, taken if the wait for it is wanted; else that wait.
+    fn next_place(&self, pace: Pace, wanted: impl FnOnce(Duration) -> bool) -> std::result::Result<Instant, Duration> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let count = pace.count.max(1) as usize;
         while recent.len() > count {
@@ -113,8 +113,10 @@ impl Destination {
         };
         // Never before a place that was given out earlier, or counting from the oldest would not hold.
         let free = recent.back().map_or(free, |last| free.max(*last)).max(now);
-        if !wanted(free) {
-            return Err(free);
+        // By the same clock reading: by a later one a place that is free now would always be a little ahead.
+        let wait = free - now;
+        if !wanted(wait) {
+            return Err(wait);
         }
         recent.push_back(free);
         Ok(free)
@@ -156,5 +158,22 @@ impl Attempt<'_> {
                 Err(if written.load(Ordering::Relaxed) { error.ambiguous() } else { error })
             }
         }
+    }
+}
+
+#[cfg(all(test, feature = "durable"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_has_places_at_once_until_they_are_taken() {
+        let limits = Limits::of("host:1");
+        let destination = Destinations::new(1).get(&limits);
+        let pace = Some(Pace { count: 2, period: Duration::from_secs(3_600) });
+        assert_eq!(destination.try_pace(pace), Ok(()));
+        assert_eq!(destination.try_pace(pace), Ok(()));
+        let wait = destination.try_pace(pace).expect_err("both are taken");
+        assert!(wait > Duration::from_secs(3_000), "{wait:?}");
+        assert_eq!(destination.try_pace(None), Ok(()));
     }
 }

@@ -18,6 +18,12 @@ use crate::redact::redact;
 /// A notification that may be sent, or why it cannot be.
 pub(crate) type Entry = std::result::Result<Arc<Prepared>, Unprepared>;
 
+/// What a notification keeps secret, also one that cannot be sent.
+#[cfg(feature = "durable")]
+pub(crate) fn secrets_of(entry: &Entry) -> &SecretValues {
+    entry.as_ref().map_or_else(|unprepared| &unprepared.secrets, |prepared| &prepared.secrets)
+}
+
 /// A transition with the notifications it concerns, free of secrets.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -56,7 +62,7 @@ impl Plan {
         mut secrets: SecretValues,
         shop: &Workshop,
     ) -> Self {
-        entries.iter().flatten().for_each(|prepared| secrets.extend(&prepared.secrets));
+        entries.iter().for_each(|entry| secrets.extend(secrets_of(entry)));
         Self::with_entries(transition, entries, secrets, shop)
     }
 

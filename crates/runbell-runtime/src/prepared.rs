@@ -175,11 +175,20 @@ pub(crate) struct Unprepared {
     pub(crate) name: String,
     pub(crate) kind: String,
     pub(crate) error: Arc<Error>,
+    /// What it keeps secret, as far as that is known.
+    #[cfg(feature = "durable")]
+    pub(crate) secrets: SecretValues,
 }
 
 impl Unprepared {
     pub(crate) fn new(name: &str, kind: &str, error: Error) -> Self {
-        Unprepared { name: name.to_owned(), kind: kind.to_owned(), error: Arc::new(error) }
+        Unprepared {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            error: Arc::new(error),
+            #[cfg(feature = "durable")]
+            secrets: SecretValues::default(),
+        }
     }
 
     pub(crate) fn from_findings(name: &str, kind: &str, found: &Findings) -> Self {

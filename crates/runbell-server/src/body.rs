@@ -132,9 +132,9 @@ impl Query {
         parsed.map(Some).map_err(|_| Problem::bad(format!("{key}: must be a time such as 2026-01-31T12:00:00+00:00")))
     }
 
-    /// The query as text again, without one key.
-    pub(crate) fn without(&self, key: &str) -> String {
-        let pairs = self.0.iter().filter(|(name, _)| name != key);
+    /// Of the query only these keys, as text again.
+    pub(crate) fn only(&self, keys: &[&str]) -> String {
+        let pairs = self.0.iter().filter(|(name, _)| keys.contains(&name.as_str()));
         url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
     }
 }

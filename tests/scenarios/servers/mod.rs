@@ -31,8 +31,8 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     folders.into_iter().map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
-/// The folder that npm packages for tests are installed in.
-fn packages() -> PathBuf {
+/// The folder that npm packages and programs for tests are installed in.
+pub(crate) fn packages() -> PathBuf {
     match std::env::var_os("RUNBELL_TEST_SERVERS") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-servers"),

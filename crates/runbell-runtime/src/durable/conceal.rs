@@ -28,6 +28,8 @@ impl Vault {
     }
 
     /// The notification as it is registered, its secret params sealed apart. A reference to a project's secret stays one.
+    /// What its message and its condition repeat of `known` secrets, or of its own, is redacted: neither would see it
+    /// in clear anyway.
     ///
     /// # Errors
     /// When a secret cannot be sealed.
@@ -35,6 +37,7 @@ impl Vault {
         &self,
         project: &str,
         notification: &Notification,
+        known: &SecretValues,
     ) -> Result<(Registered, Option<SealedSecret>)> {
         let mut concealed = None;
         let mut secret_params = notification.secret_params.clone();
@@ -47,8 +50,7 @@ impl Vault {
                 concealed = Some(SealedSecret { name, sealed });
             }
         }
-        // What a message repeats of its own secrets would not be sent either.
-        let mut secrets = SecretValues::default();
+        let mut secrets = known.clone();
         if concealed.is_some() {
             secrets.add(&Value::Map(notification.secret_params.clone()));
         }
@@ -151,8 +153,9 @@ fn sorted(value: &Value) -> Value {
 /// The object as it is stored and given back.
 fn document(notification: &Notification, secret_params: Map, secrets: &SecretValues) -> Value {
     let mut document = fields(notification);
-    let message = secrets.mask(&notification.message, REDACTED);
-    document.insert("message".to_owned(), Value::from(message.as_ref()));
+    for (field, text) in [("message", &notification.message), ("condition", &notification.condition)] {
+        document.insert(field.to_owned(), Value::from(secrets.mask(text, REDACTED).as_ref()));
+    }
     document.insert("params".to_owned(), notification.params.clone().into());
     document.insert("secret_params".to_owned(), secret_params.into());
     Value::Map(document)

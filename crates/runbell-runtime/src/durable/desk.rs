@@ -14,7 +14,7 @@ use runbell_store::{
 use super::conceal::Vault;
 use super::worker::{LEASE, Place, Worker};
 use super::{EventError, Taken};
-use crate::plan::{Entry, Plan};
+use crate::plan::{Entry, Plan, secrets_of};
 use crate::prepared::{Prepared, Unprepared, Workshop};
 use crate::redact::redact;
 
@@ -161,14 +161,17 @@ impl Desk {
         let Change { run, state, word, at, notifications, evaluate } = change;
         let decided = self.notifications(&key.project, notifications.as_ref(), stored).await?;
         let Decided { list, secrets, entries, generation } = decided;
-        let facts = RunFacts {
-            name: run.name().to_owned(),
-            state: word,
-            started_at: run.status("start_time").and_then(Value::as_str).and_then(|at| at.parse().ok()),
-        };
+        let is_own_word = word == run.state_word();
         let mut own = SecretValues::default();
         own_secrets(&run, &mut own);
         let plan = Plan::of_registered(Transition { run, state, at, steps: [].into() }, entries, own, &self.shop);
+        // Of the redacted run, for these are stored too.
+        let run = &plan.transition.run;
+        let facts = RunFacts {
+            name: run.name().to_owned(),
+            state: if is_own_word { run.state_word().to_owned() } else { word },
+            started_at: run.status("start_time").and_then(Value::as_str).and_then(|at| at.parse().ok()),
+        };
         let plan = Arc::new(plan);
         let registered = |name: &str| {
             let all = list.as_deref().or(stored.map(|stored| stored.notifications.as_slice()));
@@ -248,16 +251,24 @@ impl Desk {
             return Ok(Decided { list: None, secrets: Vec::new(), entries, generation });
         };
         let notifications = self.parse(document).map_err(EventError::Invalid)?;
-        let (mut list, mut secrets, mut entries) = (Vec::new(), Vec::new(), Vec::new());
-        for notification in notifications {
-            let (one, secret) = self.vault.conceal(project, &notification).map_err(EventError::Internal)?;
-            secrets.extend(secret);
-            entries.push(match one.secret.as_deref().filter(|_| notification.secret_reference().is_some()) {
+        let conceal = |notification: &Notification, known: &SecretValues| {
+            self.vault.conceal(project, notification, known).map_err(EventError::Internal)
+        };
+        let (mut entries, mut known) = (Vec::with_capacity(notifications.len()), SecretValues::default());
+        for notification in &notifications {
+            let entry = match notification.secret_reference() {
                 // A secret of the project's own is looked up, as it will be for sending.
-                Some(_) => self.prepare_registered(project, &one).await,
-                None => self.prepare(notification),
-            });
+                Some(_) => self.prepare_registered(project, &conceal(notification, &known)?.0).await,
+                None => self.prepare(notification.clone()),
+            };
+            known.extend(secrets_of(&entry));
+            entries.push(entry);
+        }
+        let (mut list, mut secrets) = (Vec::with_capacity(notifications.len()), Vec::new());
+        for notification in &notifications {
+            let (one, secret) = conceal(notification, &known)?;
             list.push(one);
+            secrets.extend(secret);
         }
         // An equal list changes nothing, so that an event may be told again. A run that never had a list has an empty one.
         if list == registered && (stored.is_some() || list.is_empty()) {
@@ -308,7 +319,12 @@ impl Desk {
 
     fn prepare(&self, notification: Notification) -> Entry {
         let (name, kind) = (notification.name.clone(), notification.kind.clone());
-        self.shop.prepare(notification).map(Arc::new).map_err(|error| Unprepared::new(&name, &kind, error))
+        let given = notification.secret_params.clone();
+        self.shop.prepare(notification).map(Arc::new).map_err(|error| {
+            let mut unprepared = Unprepared::new(&name, &kind, error);
+            unprepared.secrets.add(&Value::Map(given));
+            unprepared
+        })
     }
 
     fn is_here_only(&self, kind: &str) -> bool {

@@ -195,15 +195,17 @@ mod tests {
         let store = SqliteStore::open(&folder.path().join("runbell.db"), SAMPLE_TIME).expect("opened");
         let keys = KeyRing::new([("only".to_owned(), [9; 32])]).expect("a key");
         // It does not deliver, so nobody else takes the wake-up.
-        let (registry, options) = (Registry::default(), DispatcherOptions::default());
-        let dispatcher = Dispatcher::at_rest(Arc::new(store), registry, BuildContext::server(), keys, options);
+        let (registry, options) = (Registry::collect([&runbell_webhook::REGISTRATION]), DispatcherOptions::default());
+        let dispatcher =
+            Dispatcher::at_rest(Arc::new(store), registry.expect("a kind"), BuildContext::server(), keys, options);
         let run = value::read(r#"{"status": {"state": "completed"}}"#).expect("JSON");
         let (project, uid) = ("p".to_owned(), "u".to_owned());
-        let notifications = Some(Value::List(Vec::new()));
+        let hook = r#"[{"kind": "webhook", "name": "hook", "params": {"url": "http://127.0.0.1:9/"}}]"#;
+        let notifications = Some(value::read(hook).expect("JSON"));
         let event = Event { project, uid, run, notifications, state: None, at: None };
-        assert!(!dispatcher.worker.is_woken());
         // Begun, and dropped before it is answered.
         assert!(dispatcher.take_in(event).now_or_never().is_none());
-        assert!(dispatcher.worker.is_woken());
+        let woken = tokio::time::timeout(Duration::from_secs(20), dispatcher.worker.until_woken());
+        woken.await.expect("it is woken although nobody waits for the answer");
     }
 }

@@ -92,8 +92,8 @@ impl Worker {
     }
 
     #[cfg(test)]
-    pub(super) fn is_woken(&self) -> bool {
-        futures_util::FutureExt::now_or_never(self.0.due.notified()).is_some()
+    pub(super) async fn until_woken(&self) {
+        self.0.due.notified().await;
     }
 
     /// Up to `count` places for what is not in the store yet; none while what is due waits for places itself.

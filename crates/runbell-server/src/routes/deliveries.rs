@@ -133,7 +133,7 @@ fn status_of(word: &str) -> Answer<DeliveryState> {
 #[utoipa::path(get, path = "/projects/{project}/deliveries", tag = "deliveries",
     params(("project" = String, Path), ("uid" = Option<String>, Query), ("notification" = Option<String>, Query),
         ("kind" = Option<String>, Query), ("status" = Option<String>, Query), ("state" = Option<String>, Query),
-        ("page" = Option<u32>, Query), ("page-size" = Option<u32>, Query), ("page-token" = Option<String>, Query)),
+        ("page" = Option<u64>, Query), ("page-size" = Option<u64>, Query), ("page-token" = Option<String>, Query)),
     responses((status = 200, body = DeliveriesBody)))]
 pub(crate) async fn list(
     State(app): State<App>,
@@ -188,6 +188,7 @@ fn number(id: &str) -> Answer<i64> {
 #[serde(default)]
 pub(crate) struct ReplayBody {
     /// Under a new key, so that a target which knows the old one takes it as other news. Default false.
+    #[schema(value_type = Option<bool>)]
     new_key: bool,
 }
 
@@ -227,6 +228,7 @@ pub(crate) struct ReplayAllBody {
     /// The state the run entered.
     state: Option<String>,
     /// Under new keys. Default false.
+    #[schema(value_type = Option<bool>)]
     new_key: bool,
 }
 

@@ -95,7 +95,7 @@ pub(crate) fn state_of(word: &str) -> Answer<RunState> {
 
 /// Tell that a run is alive.
 #[utoipa::path(post, path = "/projects/{project}/runs/{uid}/heartbeat", tag = "events",
-    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)),
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)),
     responses((status = 200, description = "Noted", body = Object), (status = 404, description = "No such run", body = Detail)))]
 pub(crate) async fn heartbeat(
     State(app): State<App>,

@@ -28,7 +28,7 @@ pub(crate) struct NotificationsBody {
 ///
 /// An equal list changes nothing. Another one takes the place of what was not yet delivered.
 #[utoipa::path(put, path = "/projects/{project}/runs/{uid}/notifications", tag = "notifications",
-    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)), request_body = NotificationsBody,
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)), request_body = NotificationsBody,
     responses((status = 200, description = "Registered", body = Object), (status = 404, description = "No such run", body = Detail)))]
 pub(crate) async fn set(
     State(app): State<App>,
@@ -86,7 +86,7 @@ fn task_body(project: &str, name: &str, created: Timestamp, is_done: bool) -> Ta
 ///
 /// What was delivered is not delivered again. The task succeeds once each delivery was tried, or after a minute.
 #[utoipa::path(post, path = "/projects/{project}/runs/{uid}/push-notifications", tag = "notifications",
-    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)),
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)),
     responses((status = 200, description = "There is nothing to send", body = TaskBody),
         (status = 202, description = "It is being sent; poll the task", body = TaskBody),
         (status = 404, description = "No such run", body = Detail)))]
@@ -172,7 +172,7 @@ pub(crate) struct FollowedBody {
 
 /// Explain why a run's notifications were or were not sent.
 #[utoipa::path(get, path = "/projects/{project}/runs/{uid}/explain", tag = "notifications",
-    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)),
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)),
     responses((status = 200, body = ExplainBody), (status = 404, description = "No such run", body = Detail)))]
 pub(crate) async fn explain(
     State(app): State<App>,

@@ -41,7 +41,7 @@ fn key(project: String, uid: String, query: &Query) -> Answer<RunKey> {
 /// `spec.notifications` inside it are redacted and register nothing. A run with registered notifications that enters
 /// another state is a transition.
 #[utoipa::path(post, path = "/projects/{project}/runs/{uid}", tag = "runs",
-    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)),
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)),
     request_body(content = Object, description = "The run's document"),
     responses((status = 200, description = "Stored", body = Object), (status = 409, description = "The run has ended", body = Detail)))]
 pub(crate) async fn store(
@@ -57,7 +57,7 @@ pub(crate) async fn store(
 
 /// Change fields of a run, each named by its dotted path.
 #[utoipa::path(patch, path = "/projects/{project}/runs/{uid}", tag = "runs",
-    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)),
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)),
     request_body(content = Object, description = "Such as {\"status.state\": \"completed\"}"),
     responses((status = 200, description = "Changed", body = Object), (status = 404, description = "No such run", body = Detail),
         (status = 409, description = "The run has ended", body = Detail)))]
@@ -76,7 +76,7 @@ pub(crate) async fn update(
 ///
 /// With registered notifications, and what became of each in `status.notifications`; `format=standard` leaves those out.
 #[utoipa::path(get, path = "/projects/{project}/runs/{uid}", tag = "runs",
-    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query),
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query),
         ("format" = Option<String>, Query, description = "full, notifications or standard")),
     responses((status = 200, body = RunBody), (status = 404, description = "No such run", body = Detail)))]
 pub(crate) async fn read(
@@ -104,7 +104,7 @@ async fn told(app: &App, key: &RunKey, stored: &StoredRun, enriched: bool) -> An
 
 /// Delete a run, with its notifications and deliveries.
 #[utoipa::path(delete, path = "/projects/{project}/runs/{uid}", tag = "runs",
-    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u32>, Query)),
+    params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)),
     responses((status = 200, description = "Deleted, or not there", body = Object)))]
 pub(crate) async fn delete(
     State(app): State<App>,
@@ -124,7 +124,7 @@ pub(crate) async fn delete(
         ("with-notifications" = Option<bool>, Query, description = "Only runs with registered notifications, and those told"),
         ("start_time_from" = Option<String>, Query), ("start_time_to" = Option<String>, Query),
         ("last_update_time_from" = Option<String>, Query), ("last_update_time_to" = Option<String>, Query),
-        ("page" = Option<u32>, Query), ("page-size" = Option<u32>, Query), ("page-token" = Option<String>, Query)),
+        ("page" = Option<u64>, Query), ("page-size" = Option<u64>, Query), ("page-token" = Option<String>, Query)),
     responses((status = 200, body = RunsBody)))]
 pub(crate) async fn list(State(app): State<App>, Path(project): Path<String>, query: Query) -> Answer<Json<RunsBody>> {
     let page = Page::of(query, app.limits.page_size)?;

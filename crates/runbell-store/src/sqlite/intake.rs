@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::micros;
 use super::upkeep::forget_lists;
+use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
 use crate::model::{Accepted, Deliver, Intake, Registered};
 
@@ -39,7 +40,7 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
     }
     let Made { ids, deliveries, leased } = deliver(connection, intake, run_id, generation, now)?;
     for verdict in &intake.verdicts {
-        let sql = "INSERT INTO verdicts (run_id, notification, state, reason, detail, at, delivery_id) \
+        let sql = "INSERT OR REPLACE INTO verdicts (run_id, notification, state, reason, detail, at, delivery_id) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         connection.prepare_cached(sql)?.execute(params![
             run_id,
@@ -115,6 +116,10 @@ fn register(
     for (position, one) in list.iter().enumerate() {
         let position = i64::try_from(position).unwrap_or(i64::MAX);
         insert.execute(params![run_id, generation, position, one.name, one.kind, one.document, project, one.secret])?;
+        if one.secret.as_deref().is_some_and(|name| name.starts_with(INTERNAL)) {
+            let sql = "UPDATE secrets SET users = users + 1 WHERE project = ?1 AND name = ?2";
+            connection.prepare_cached(sql)?.execute(params![project, one.secret])?;
+        }
     }
     Ok(())
 }

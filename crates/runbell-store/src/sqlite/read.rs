@@ -194,7 +194,7 @@ pub(super) fn latest(connection: &Connection, key: &RunKey) -> StoreResult<Vec<D
 pub(super) fn verdicts(connection: &Connection, key: &RunKey, limit: usize) -> StoreResult<Vec<VerdictRecord>> {
     let sql = "SELECT v.notification, v.state, v.reason, v.detail, v.at, d.id, d.status, d.reason FROM verdicts AS v \
                JOIN runs AS r ON r.id = v.run_id LEFT JOIN deliveries AS d ON d.id = v.delivery_id \
-               WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 ORDER BY v.id DESC LIMIT ?4";
+               WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 ORDER BY v.at DESC, v.delivery_id DESC LIMIT ?4";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params![key.project, key.uid, key.iteration, limit], |row| {

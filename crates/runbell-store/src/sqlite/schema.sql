@@ -35,27 +35,27 @@ CREATE TABLE notifications (
     secret      TEXT,
     UNIQUE (run_id, generation, name)
 ) STRICT;
-CREATE INDEX notifications_by_secret ON notifications (project, secret) WHERE secret IS NOT NULL;
 
 CREATE TABLE secrets (
     project     TEXT NOT NULL,
     name        TEXT NOT NULL,
     sealed      BLOB NOT NULL,
+    -- How many notifications refer to it; of a secret that a project was given by name nobody counts.
+    users       INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (project, name)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE verdicts (
-    id           INTEGER PRIMARY KEY,
     run_id       INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    at           INTEGER NOT NULL,
     notification TEXT NOT NULL,
     state        TEXT NOT NULL,
     reason       TEXT NOT NULL,
     detail       TEXT,
-    at           INTEGER NOT NULL,
     -- What followed; nothing after a skip, and nothing once the delivery is pruned.
-    delivery_id  INTEGER
-) STRICT;
-CREATE INDEX verdicts_by_run ON verdicts (run_id);
+    delivery_id  INTEGER,
+    PRIMARY KEY (run_id, at, notification)
+) STRICT, WITHOUT ROWID;
 
 -- The run as of a transition, shared by the deliveries that follow from it.
 CREATE TABLE snapshots (
@@ -67,8 +67,9 @@ CREATE TABLE deliveries (
     id              INTEGER PRIMARY KEY,
     key             TEXT NOT NULL UNIQUE,
     run_id          INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    notification_id INTEGER NOT NULL REFERENCES notifications (id),
-    snapshot_id     INTEGER NOT NULL REFERENCES snapshots (id),
+    -- Of the same run; kept as long as the delivery is. No reference that the database checks: it would need an index.
+    notification_id INTEGER NOT NULL,
+    snapshot_id     INTEGER NOT NULL,
     name            TEXT NOT NULL,
     state           TEXT NOT NULL,
     at              INTEGER NOT NULL,
@@ -89,8 +90,6 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status IN ('pending', 'leased', 'retry');
 CREATE INDEX deliveries_lane ON deliveries (run_id, name, id);
 CREATE INDEX deliveries_failed ON deliveries (id) WHERE status = 'failed';
-CREATE INDEX deliveries_by_snapshot ON deliveries (snapshot_id);
-CREATE INDEX deliveries_by_notification ON deliveries (notification_id);
 CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
 
 -- No leap past a lease: only what is leased can be sent.

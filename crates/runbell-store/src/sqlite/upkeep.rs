@@ -24,7 +24,7 @@ pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) ->
         .query_map(params![before, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (id, snapshot_id, run_id) in &pruned {
-        forget_snapshot(connection, *snapshot_id)?;
+        forget_snapshot(connection, *run_id, *snapshot_id)?;
         let sql = "DELETE FROM verdicts WHERE run_id = ?1 AND (delivery_id = ?2 OR at < ?3)";
         connection.prepare_cached(sql)?.execute([run_id, id, &before])?;
         let generation = "SELECT generation FROM runs WHERE id = ?1";
@@ -52,23 +52,24 @@ pub(super) fn forget_run(connection: &Connection, run_id: i64) -> StoreResult<()
         .query_map([run_id], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for snapshot in snapshots {
-        forget_snapshot(connection, snapshot)?;
+        forget_snapshot(connection, run_id, snapshot)?;
     }
     forget_lists(connection, run_id, i64::MAX)?;
     connection.prepare_cached("DELETE FROM runs WHERE id = ?1")?.execute([run_id])?;
     Ok(())
 }
 
-fn forget_snapshot(connection: &Connection, id: i64) -> StoreResult<()> {
-    let sql = "DELETE FROM snapshots WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE snapshot_id = ?1)";
-    connection.prepare_cached(sql)?.execute([id])?;
+fn forget_snapshot(connection: &Connection, run_id: i64, id: i64) -> StoreResult<()> {
+    let sql = "DELETE FROM snapshots WHERE id = ?2 \
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = ?1 AND snapshot_id = ?2)";
+    connection.prepare_cached(sql)?.execute([run_id, id])?;
     Ok(())
 }
 
 /// Forgets notifications of lists before `generation` that no delivery needs, and the secrets that only they used.
 pub(super) fn forget_lists(connection: &Connection, run_id: i64, generation: i64) -> StoreResult<()> {
     let sql = "DELETE FROM notifications WHERE run_id = ?1 AND generation < ?2 \
-               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notification_id = notifications.id) \
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = ?1 AND notification_id = notifications.id) \
                RETURNING project, secret";
     let freed: Vec<(String, Option<String>)> = connection
         .prepare_cached(sql)?
@@ -76,8 +77,9 @@ pub(super) fn forget_lists(connection: &Connection, run_id: i64, generation: i64
         .collect::<Result<_, _>>()?;
     for (project, name) in freed {
         let Some(name) = name.filter(|name| name.starts_with(INTERNAL)) else { continue };
-        let sql = "DELETE FROM secrets WHERE project = ?1 AND name = ?2 AND NOT EXISTS \
-                   (SELECT 1 FROM notifications WHERE notifications.project = ?1 AND notifications.secret = ?2)";
+        let sql = "UPDATE secrets SET users = users - 1 WHERE project = ?1 AND name = ?2";
+        connection.prepare_cached(sql)?.execute(params![project, name])?;
+        let sql = "DELETE FROM secrets WHERE project = ?1 AND name = ?2 AND users <= 0";
         connection.prepare_cached(sql)?.execute(params![project, name])?;
     }
     Ok(())
