@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::micros;
 use super::upkeep::forget_lists;
+use super::{MATCHED, micros};
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
 use crate::model::{Accepted, Deliver, Intake, Registered};
@@ -47,6 +47,11 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
     };
     let Made { ids, deliveries, leased } = deliver(connection, intake, run_id, &notifications, now)?;
     for verdict in &intake.verdicts {
+        let delivery = ids.get(verdict.notification.as_str());
+        // A new delivery says by itself that all rules held.
+        if verdict.reason == MATCHED && verdict.detail.is_none() && delivery.is_some_and(|id| deliveries.contains(id)) {
+            continue;
+        }
         let sql = "INSERT OR REPLACE INTO verdicts (run_id, notification, state, reason, detail, at, delivery_id) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         connection.prepare_cached(sql)?.execute(params![
@@ -56,7 +61,7 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
             verdict.reason,
             verdict.detail,
             now,
-            ids.get(verdict.notification.as_str())
+            delivery
         ])?;
     }
     Ok(Accepted { version, deliveries, leased, superseded: superseded.len() })

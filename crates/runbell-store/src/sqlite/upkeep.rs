@@ -16,13 +16,12 @@ const PAGES: i32 = 1_024;
 
 pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) -> StoreResult<usize> {
     let (before, limit) = (micros(before), i64::try_from(limit).unwrap_or(i64::MAX));
-    let sql = "DELETE FROM deliveries WHERE id IN \
-               (SELECT id FROM deliveries WHERE finished_at < ?1 ORDER BY finished_at LIMIT ?2) \
-               RETURNING id, snapshot_id, run_id";
-    let pruned: Vec<(i64, i64, i64)> = connection
-        .prepare_cached(sql)?
-        .query_map(params![before, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Result<_, _>>()?;
+    let mut pruned: Vec<(i64, i64, i64)> = Vec::new();
+    for id in old_deliveries(connection, before, limit)? {
+        let sql = "DELETE FROM deliveries WHERE id = ?1 RETURNING id, snapshot_id, run_id";
+        let row = connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        pruned.push(row);
+    }
     for (id, snapshot_id, run_id) in &pruned {
         forget_snapshot(connection, *run_id, *snapshot_id)?;
         let sql = "DELETE FROM verdicts WHERE run_id = ?1 AND (delivery_id = ?2 OR at < ?3)";
@@ -43,6 +42,24 @@ pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) ->
     let sql = "DELETE FROM tasks WHERE name IN (SELECT name FROM tasks WHERE created_at < ?1 LIMIT ?2)";
     let tasks = connection.prepare_cached(sql)?.execute([before, limit])?;
     Ok(pruned.len().max(ended.len()).max(tasks))
+}
+
+/// Finished deliveries that are old. The older, the smaller the id: the first one made since then ends the search, so that no
+/// index by age is needed, which every delivery would pay for.
+fn old_deliveries(connection: &Connection, before: i64, limit: i64) -> StoreResult<Vec<i64>> {
+    let mut statement = connection.prepare_cached("SELECT id, created_at, finished_at FROM deliveries ORDER BY id")?;
+    let mut rows = statement.query([])?;
+    let mut old = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (created, finished): (i64, Option<i64>) = (row.get(1)?, row.get(2)?);
+        if created >= before || old.len() as i64 >= limit {
+            break;
+        }
+        if finished.is_some_and(|finished| finished < before) {
+            old.push(row.get(0)?);
+        }
+    }
+    Ok(old)
 }
 
 /// Forgets a run and everything of its.
