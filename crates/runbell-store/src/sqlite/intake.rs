@@ -82,8 +82,8 @@ fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<
     let (run, facts) = (&intake.run, &intake.facts);
     let started = facts.started_at.map(micros);
     let Some(expected) = intake.expected else {
-        let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, name, state, started_at, updated_at) \
-                   VALUES (?1, ?2, ?3, 1, ?9, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id";
+        let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, name, state, started_at, created_at, \
+                   updated_at) VALUES (?1, ?2, ?3, 1, ?9, ?4, ?5, ?6, ?7, ?8, ?8) ON CONFLICT DO NOTHING RETURNING id";
         let id = connection
             .prepare_cached(sql)?
             .query_row(

@@ -11,11 +11,11 @@ CREATE TABLE runs (
     name        TEXT NOT NULL,
     state       TEXT NOT NULL,
     started_at  INTEGER,
+    created_at  INTEGER NOT NULL,
     updated_at  INTEGER NOT NULL,
     heartbeat_at INTEGER,
     UNIQUE (project, uid, iteration)
 ) STRICT;
-CREATE INDEX runs_updated ON runs (updated_at);
 
 CREATE TABLE projects (
     name        TEXT PRIMARY KEY,

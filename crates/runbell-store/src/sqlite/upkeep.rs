@@ -30,12 +30,7 @@ pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) ->
         let generation: i64 = connection.prepare_cached(generation)?.query_row([run_id], |row| row.get(0))?;
         forget_lists(connection, *run_id, generation)?;
     }
-    // Runs that ended and were not touched since, once nothing is left of their deliveries.
-    let sql = "SELECT id FROM runs WHERE updated_at < ?1 \
-               AND state IN ('completed', 'error', 'aborted', 'skipped') \
-               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = runs.id) ORDER BY updated_at LIMIT ?2";
-    let ended: Vec<i64> =
-        connection.prepare_cached(sql)?.query_map([before, limit], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let ended = ended_runs(connection, before, limit)?;
     for run_id in &ended {
         forget_run(connection, *run_id)?;
     }
@@ -44,18 +39,30 @@ pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) ->
     Ok(pruned.len().max(ended.len()).max(tasks))
 }
 
-/// Finished deliveries that are old. The older, the smaller the id: the first one made since then ends the search, so that no
-/// index by age is needed, which every delivery would pay for.
+/// Finished deliveries that are old.
 fn old_deliveries(connection: &Connection, before: i64, limit: i64) -> StoreResult<Vec<i64>> {
-    let mut statement = connection.prepare_cached("SELECT id, created_at, finished_at FROM deliveries ORDER BY id")?;
-    let mut rows = statement.query([])?;
+    let sql = "SELECT id, created_at, finished_at IS NOT NULL AND finished_at < ?1 FROM deliveries ORDER BY id";
+    oldest(connection, sql, before, limit)
+}
+
+/// Runs that ended and were not touched since, once nothing is left of their deliveries.
+fn ended_runs(connection: &Connection, before: i64, limit: i64) -> StoreResult<Vec<i64>> {
+    let sql = "SELECT id, created_at, updated_at < ?1 AND state IN ('completed', 'error', 'aborted', 'skipped') \
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = runs.id) FROM runs ORDER BY id";
+    oldest(connection, sql, before, limit)
+}
+
+/// Rows that may go. The older, the smaller the id: the first one made since then ends the search, so that no index by age
+/// is needed, which everything that is new would pay for.
+fn oldest(connection: &Connection, sql: &str, before: i64, limit: i64) -> StoreResult<Vec<i64>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([before])?;
     let mut old = Vec::new();
     while let Some(row) = rows.next()? {
-        let (created, finished): (i64, Option<i64>) = (row.get(1)?, row.get(2)?);
-        if created >= before || old.len() as i64 >= limit {
+        if row.get::<_, i64>(1)? >= before || old.len() as i64 >= limit {
             break;
         }
-        if finished.is_some_and(|finished| finished < before) {
+        if row.get(2)? {
             old.push(row.get(0)?);
         }
     }
