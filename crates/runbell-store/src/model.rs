@@ -59,7 +59,7 @@ pub struct RunFacts {
     pub name: String,
     /// The state it is in, in MLRun's spelling.
     pub state: String,
-    /// When it started.
+    /// When it started; `None` keeps what is known, which at first is the time of the intake.
     pub started_at: Option<Timestamp>,
 }
 

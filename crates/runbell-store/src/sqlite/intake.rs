@@ -71,7 +71,7 @@ fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<
     let started = facts.started_at.map(micros);
     let Some(expected) = intake.expected else {
         let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, name, state, started_at, updated_at) \
-                   VALUES (?1, ?2, ?3, 1, 0, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id";
+                   VALUES (?1, ?2, ?3, 1, 0, ?4, ?5, ?6, coalesce(?7, ?8), ?8) ON CONFLICT DO NOTHING RETURNING id";
         let id = connection
             .prepare_cached(sql)?
             .query_row(
@@ -81,7 +81,7 @@ fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<
             .optional()?;
         return id.map(|id| (id, 1, 0)).ok_or(StoreError::Conflict);
     };
-    let sql = "UPDATE runs SET version = version + 1, document = ?5, name = ?6, state = ?7, started_at = ?8, updated_at = ?9 \
+    let sql = "UPDATE runs SET version = version + 1, document = ?5, name = ?6, state = ?7, started_at = coalesce(?8, started_at), updated_at = ?9 \
                WHERE project = ?1 AND uid = ?2 AND iteration = ?3 AND version = ?4 RETURNING id, version, generation";
     connection
         .prepare_cached(sql)?
