@@ -56,6 +56,6 @@ pub use secret::{MASK, REDACTED, Secret, SecretValues};
 pub use sender::{ATTEMPT_TIMEOUT, Layer, Limits, Pace, Place, Receipt, SendContext, Sender, SenderKind};
 pub use state::{RunState, Severity, UnknownWord};
 pub use suggest::nearest;
-pub use transition::Transition;
+pub use transition::{Transition, time_of};
 pub use value::{Map, Value};
 pub use verdict::{ConditionOutcome, Reason, Verdict, verdict};

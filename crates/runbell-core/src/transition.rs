@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
 use crate::run::RunSnapshot;
 use crate::state::RunState;
@@ -33,7 +35,7 @@ impl Transition {
             RunState::Running => &["start_time"],
             _ => &["end_time", "last_update"],
         };
-        let told = fields.iter().find_map(|field| run.status(field)?.as_str()?.parse().ok());
+        let told = fields.iter().find_map(|field| time_of(run.status(field)?.as_str()?));
         Transition { state, at: told.unwrap_or(now), run, steps: Arc::new([]) }
     }
 
@@ -43,6 +45,11 @@ impl Transition {
         self.steps = steps.into();
         self
     }
+}
+
+/// The time that a text names; one without an offset is in UTC, as Python programs mean it. `None` when it is no time.
+pub fn time_of(text: &str) -> Option<Timestamp> {
+    text.parse().ok().or_else(|| Some(text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp()))
 }
 
 #[cfg(test)]
@@ -65,6 +72,21 @@ mod tests {
             let run = format!(r#"{{"metadata": {{"uid": "u", "project": "p"}}, "status": {{{status}, {more}}}}}"#);
             let run = RunSnapshot::new(value::read(&run).expect("JSON")).expect("a run");
             assert_eq!(Transition::current(run, now).at.to_string(), expected, "{more}");
+        }
+    }
+
+    #[test]
+    fn times_without_an_offset_are_in_utc() {
+        for text in [
+            "2026-02-03T10:00:00Z",
+            "2026-02-03 11:00:00.000000+01:00",
+            "2026-02-03T10:00:00",
+            "2026-02-03 10:00:00.000000",
+        ] {
+            assert_eq!(time_of(text).map(|at| at.to_string()).as_deref(), Some("2026-02-03T10:00:00Z"), "{text}");
+        }
+        for text in ["", "soon", "2026-02-30T10:00:00", "2026-02-03T10:00:00+"] {
+            assert_eq!(time_of(text), None, "{text}");
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use runbell_core::value::{decode, read};
-use runbell_core::{Map, Timestamp, Value, text};
+use runbell_core::{Map, Timestamp, Value, text, time_of};
 use serde::de::DeserializeOwned;
 
 use crate::answer::{Answer, Problem};
@@ -124,12 +124,13 @@ impl Query {
         Ok(self.number("iter", 0)?.unwrap_or(0))
     }
 
-    /// A time.
+    /// A time; MLRun's SDK asks with and without an offset.
     pub(crate) fn time(&self, key: &str) -> Answer<Option<Timestamp>> {
         let Some(word) = self.get(key) else { return Ok(None) };
         // A plus that was not encoded arrives as a space.
-        let parsed = word.parse().or_else(|_| word.replace(' ', "+").parse());
-        parsed.map(Some).map_err(|_| Problem::bad(format!("{key}: must be a time such as 2026-01-31T12:00:00+00:00")))
+        let parsed = time_of(word).or_else(|| time_of(&word.replace(' ', "+")));
+        let wrong = || Problem::bad(format!("{key}: must be a time such as 2026-01-31T12:00:00+00:00"));
+        parsed.map(Some).ok_or_else(wrong)
     }
 
     /// Of the query only these keys, as text again.

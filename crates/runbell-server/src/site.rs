@@ -1,13 +1,12 @@
 //! A store with what works on it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use runbell_core::{BuildContext, CA_FILE, Egress, Notification, Registry, Value, text};
+use runbell_core::{BuildContext, CA_FILE, Egress, Map, Notification, Place, Registry, Value, text};
 use runbell_runtime::{Dispatcher, DispatcherOptions};
 use runbell_store::seal::KeyRing;
 use runbell_store::{SqliteStore, Store};
@@ -70,21 +69,32 @@ impl Site {
         tokens.load(store.as_ref()).await?;
         let metrics = Arc::new(Metrics::new()?);
         let observed = Arc::clone(&metrics);
+        let mail = (!mail.is_empty()).then_some(mail);
         let options = DispatcherOptions {
             retry,
             at_once: limits.attempts_at_once,
             ui_url: config.ui_url.clone().unwrap_or_default(),
-            defaults: if mail.is_empty() { BTreeMap::new() } else { BTreeMap::from([("mail".to_owned(), mail)]) },
+            defaults: mail.iter().map(|mail| ("mail".to_owned(), mail.clone())).collect(),
             on_failure: on_failure(&config.on_failure)?,
             observer: Some(Arc::new(move |attempted| observed.attempted(attempted))),
         };
         let alarms = options.on_failure.clone();
+        let is_here_only =
+            |kind: &str| registry.get(kind).is_ok_and(|kind| kind.registration().place == Place::HereOnly);
+        let here_only: Vec<String> =
+            alarms.iter().map(|alarm| alarm.kind.clone()).filter(|kind| is_here_only(kind)).collect();
         let clock = Arc::clone(&cx.clock);
         let dispatcher = Dispatcher::at_rest(store, registry, cx, keys, options);
         for (index, alarm) in alarms.iter().enumerate() {
             if let Some(fault) = dispatcher.check(alarm).faults().next() {
                 bail!("on_failure[{index}]: {fault}");
             }
+            if here_only.contains(&alarm.kind) {
+                bail!("on_failure[{index}].kind: `{}` shows something where it runs; a server sends none", alarm.kind);
+            }
+        }
+        if let Some(mail) = mail {
+            smtp_defaults(&dispatcher, &mail)?;
         }
         let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
         let needs_tokens = matches!(used, Use::Serving(address) if !address.ip().is_loopback());
@@ -166,6 +176,24 @@ fn egress(config: &Config, used: Use) -> anyhow::Result<Egress> {
         egress = egress.with_ca(&pem);
     }
     Ok(egress)
+}
+
+/// Finds what is wrong with the SMTP defaults before users do. What is missing they can give themselves.
+fn smtp_defaults(dispatcher: &Dispatcher, mail: &Map) -> anyhow::Result<()> {
+    let mut sample = Notification::new("mail", "mail");
+    for (name, value) in [
+        ("server_host", "smtp.example.com"),
+        ("sender_address", "sender@example.com"),
+        ("email_addresses", "recipient@example.com"),
+    ] {
+        if !mail.contains_key(name) {
+            sample.params.insert(name.to_owned(), value.into());
+        }
+    }
+    match dispatcher.check(&sample).faults().next() {
+        Some(fault) => bail!("mail{}: {}", fault.path.strip_prefix("params").unwrap_or_default(), fault.message),
+        None => Ok(()),
+    }
 }
 
 fn on_failure(list: &[Value]) -> anyhow::Result<Vec<Notification>> {

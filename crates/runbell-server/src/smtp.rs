@@ -29,8 +29,8 @@ pub(crate) fn defaults(
         }
         bail!("mail: this server cannot send mail, so it has no use for SMTP defaults");
     };
-    let names: Vec<&String> =
-        mail.schema()["properties"].as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    let fields = || mail.schema()["properties"].as_object().into_iter().flatten();
+    let names: Vec<&String> = fields().map(|(name, _)| name).collect();
     if let Some(unknown) = given.keys().find(|name| !names.contains(name)) {
         let known: Vec<&str> = names.iter().map(|name| name.as_str()).chain([FOLDER]).collect();
         bail!("mail.{}: is not known; known: {}", runbell_core::text::one_line(unknown, 40), known.join(", "));
@@ -38,30 +38,62 @@ pub(crate) fn defaults(
     let mut defaults = Map::new();
     if let Some(folder) = folder {
         let Some(folder) = folder.as_str() else { bail!("mail.{FOLDER}: must be the path of a folder") };
-        for name in &names {
+        for (name, schema) in fields() {
             let file = Path::new(folder).join(name);
             match std::fs::read_to_string(&file) {
                 Ok(text) => {
-                    defaults.insert((*name).clone(), parsed(&text));
+                    defaults.insert(name.clone(), parsed(&text, schema));
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => bail!("mail.{FOLDER}: {} cannot be read: {}", file.display(), error.kind()),
             }
         }
     }
-    for name in &names {
+    for (name, schema) in fields() {
         if let Some(text) = variable(&format!("{VARIABLES}{}", name.to_uppercase())) {
-            defaults.insert((*name).clone(), parsed(&text));
+            defaults.insert(name.clone(), parsed(&text, schema));
         }
     }
     defaults.extend(given);
     Ok(defaults)
 }
 
-fn parsed(text: &str) -> Value {
+/// A value as JSON where it is JSON. What may be a text stays one: a password may be all digits.
+fn parsed(text: &str, schema: &serde_json::Value) -> Value {
     let text = text.trim_end_matches(['\r', '\n']);
+    let may_be_text = match &schema["type"] {
+        serde_json::Value::String(one) => one == "string",
+        serde_json::Value::Array(several) => several.iter().any(|one| one == "string"),
+        _ => false,
+    };
     match read(text) {
-        Ok(value) if !matches!(value, Value::Null) => value,
+        Ok(value @ (Value::String(_) | Value::List(_))) => value,
+        Ok(value) if !may_be_text && !matches!(value, Value::Null) => value,
         _ => Value::from(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runbell_core::value;
+
+    use super::parsed;
+
+    #[test]
+    fn what_may_be_a_text_stays_one() {
+        let of = |schema: &str, text: &str| {
+            parsed(text, &serde_json::from_str(&format!(r#"{{"type": {schema}}}"#)).expect("JSON"))
+        };
+        for (schema, text, expected) in [
+            (r#""string""#, "12345678\n", r#""12345678""#),
+            (r#"["string", "null"]"#, "true", r#""true""#),
+            (r#""string""#, r#""quoted""#, r#""quoted""#),
+            (r#"["array", "string"]"#, r#"["a@b.c"]"#, r#"["a@b.c"]"#),
+            (r#"["integer", "string"]"#, "2525", r#""2525""#),
+            (r#"["boolean", "null"]"#, "true", "true"),
+            (r#"["boolean", "null"]"#, "null", r#""null""#),
+        ] {
+            assert_eq!(of(schema, text), value::read(expected).expect("JSON"), "{schema} {text}");
+        }
     }
 }

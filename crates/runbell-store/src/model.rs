@@ -59,7 +59,7 @@ pub struct RunFacts {
     pub name: String,
     /// The state it is in, in MLRun's spelling.
     pub state: String,
-    /// When it started.
+    /// When it started; `None` keeps what is known, which at first is the time of the intake.
     pub started_at: Option<Timestamp>,
 }
 
@@ -135,6 +135,8 @@ pub struct Accepted {
     pub deliveries: Vec<i64>,
     /// Those of them that are leased to the caller, with fence 1 and attempt 1: each one's position in the intake, and its id.
     pub leased: Vec<(usize, i64)>,
+    /// The notifications whose deliveries were there before: the same news, told again.
+    pub repeated: Vec<String>,
     /// How many unfinished deliveries of an earlier list were given up.
     pub superseded: usize,
 }

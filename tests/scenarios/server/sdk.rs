@@ -226,5 +226,10 @@ async fn runs_are_listed_page_by_page_in_both_spellings() {
     }
     assert_eq!(uids(&client.get("projects/p/runs?iter=yes").await.ok()).len(), 8);
     assert_eq!(uids(&client.get("projects/p/runs?iter=no&uid=u1&uid=u2").await.ok()).len(), 2);
+    // The SDK asks for the last week without an offset; a run that tells no start started when it was first heard of.
+    for (since, expected) in [("2020-01-31T12:00:00.123456", 8), ("2999-01-31T12:00:00.123456", 0)] {
+        let listed = client.get(&format!("projects/p/runs?start_time_from={since}")).await.ok();
+        assert_eq!(uids(&listed).len(), expected, "{since}: {listed}");
+    }
     serving.stop().await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use runbell_core::{
     DeliveryKey, Findings, Notification, Place as KindPlace, Reason, Result, RunSnapshot, RunState, SecretValues,
-    Timestamp, Transition, Value,
+    Timestamp, Transition, Value, time_of,
 };
 use runbell_store::{
     Accepted, Deliver, Intake, Lease, NewDelivery, NewVerdict, Registered, RunFacts, RunKey, SealedSecret, Store,
@@ -170,7 +170,7 @@ impl Desk {
         let facts = RunFacts {
             name: run.name().to_owned(),
             state: if is_own_word { run.state_word().to_owned() } else { word },
-            started_at: run.status("start_time").and_then(Value::as_str).and_then(|at| at.parse().ok()),
+            started_at: run.status("start_time").and_then(Value::as_str).and_then(time_of),
         };
         let plan = Arc::new(plan);
         let registered = |name: &str| {

@@ -185,7 +185,7 @@ fn number(id: &str) -> Answer<i64> {
 
 /// How a delivery is made again.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct ReplayBody {
     /// Under a new key, so that a target which knows the old one takes it as other news. Default false.
     #[schema(value_type = Option<bool>)]
@@ -218,7 +218,7 @@ fn conflict(detail: String) -> Problem {
 
 /// Which deliveries are made again, and how.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct ReplayAllBody {
     /// `failed`, `sent` or `superseded`. Default `failed`.
     status: Option<String>,

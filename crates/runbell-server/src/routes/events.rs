@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use runbell_core::{RunState, Timestamp, Value};
+use runbell_core::{RunState, Value, time_of};
 use runbell_runtime::{Event, Taken};
 use runbell_store::RunKey;
 use serde::Serialize;
@@ -79,8 +79,8 @@ pub(crate) async fn events(
     let run = take("run").ok_or_else(|| Problem::bad("run: is required"))?;
     let notifications = take("notifications");
     let state = take("state").map(|word| state_of(word.as_str().unwrap_or_default())).transpose()?;
-    let at = take("at").map(|at| at.as_str().unwrap_or_default().parse::<Timestamp>()).transpose();
-    let at = at.map_err(|_| Problem::bad("at: must be a time such as 2026-01-31T12:00:00Z"))?;
+    let wrong = || Problem::bad("at: must be a time such as 2026-01-31T12:00:00Z");
+    let at = take("at").map(|at| time_of(at.as_str().unwrap_or_default()).ok_or_else(wrong)).transpose()?;
     let taken = app.dispatcher.take_in(Event { project, uid, run, notifications, state, at }).await?;
     Ok(Json(taken.into()))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use runbell_core::Reason;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::upkeep::forget_lists;
@@ -48,23 +49,28 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
     let Made { ids, deliveries, leased } = deliver(connection, intake, run_id, &notifications, now)?;
     for verdict in &intake.verdicts {
         let delivery = ids.get(verdict.notification.as_str());
+        let is_made = delivery.is_some_and(|id| deliveries.contains(id));
         // A new delivery says by itself that all rules held.
-        if verdict.reason == MATCHED && verdict.detail.is_none() && delivery.is_some_and(|id| deliveries.contains(id)) {
+        if is_made && verdict.reason == MATCHED && verdict.detail.is_none() {
             continue;
         }
+        let reason = if delivery.is_some() && !is_made { Reason::AlreadyDone.as_str() } else { verdict.reason };
         let sql = "INSERT OR REPLACE INTO verdicts (run_id, notification, state, reason, detail, at, delivery_id) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         connection.prepare_cached(sql)?.execute(params![
             run_id,
             verdict.notification,
             verdict.state.as_str(),
-            verdict.reason,
+            reason,
             verdict.detail,
             now,
             delivery
         ])?;
     }
-    Ok(Accepted { version, deliveries, leased, superseded: superseded.len() })
+    let repeated = intake.deliveries.iter().map(|one| one.notification.as_str());
+    let repeated = repeated.filter(|name| ids.get(name).is_some_and(|id| !deliveries.contains(id)));
+    let repeated = repeated.map(str::to_owned).collect();
+    Ok(Accepted { version, deliveries, leased, repeated, superseded: superseded.len() })
 }
 
 /// Gives up what an earlier list promised and nobody has finished, and returns the states it was for.
@@ -83,7 +89,8 @@ fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<
     let started = facts.started_at.map(micros);
     let Some(expected) = intake.expected else {
         let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, name, state, started_at, created_at, \
-                   updated_at) VALUES (?1, ?2, ?3, 1, ?9, ?4, ?5, ?6, ?7, ?8, ?8) ON CONFLICT DO NOTHING RETURNING id";
+                   updated_at) VALUES (?1, ?2, ?3, 1, ?9, ?4, ?5, ?6, coalesce(?7, ?8), ?8, ?8) \
+                   ON CONFLICT DO NOTHING RETURNING id";
         let id = connection
             .prepare_cached(sql)?
             .query_row(
@@ -103,7 +110,7 @@ fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<
             .optional()?;
         return id.map(|id| (id, 1, 0)).ok_or(StoreError::Conflict);
     };
-    let sql = "UPDATE runs SET version = version + 1, document = ?5, name = ?6, state = ?7, started_at = ?8, updated_at = ?9 \
+    let sql = "UPDATE runs SET version = version + 1, document = ?5, name = ?6, state = ?7, started_at = coalesce(?8, started_at), updated_at = ?9 \
                WHERE project = ?1 AND uid = ?2 AND iteration = ?3 AND version = ?4 RETURNING id, version, generation";
     connection
         .prepare_cached(sql)?
