@@ -152,6 +152,11 @@ impl Error {
         self.0.kind
     }
 
+    /// A value of the context, such as the `status` of an answer.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.context.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
+    }
+
     /// The message without its context.
     pub fn message(&self) -> &str {
         &self.0.message

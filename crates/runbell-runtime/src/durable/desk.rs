@@ -21,6 +21,10 @@ use crate::redact::redact;
 /// How often a change is decided anew when the run changes meanwhile.
 const ROUNDS: usize = 8;
 
+/// How long a notification's name and its message may be, in bytes.
+const LONGEST_NAME: usize = 253;
+const LONGEST_MESSAGE: usize = 32 * 1024;
+
 /// How many notifications a run may have.
 const NOTIFICATIONS: usize = 100;
 
@@ -137,8 +141,9 @@ impl Desk {
             // A caller may go before the answer; what is promised, and leased, is carried out all the same.
             let promised = tokio::spawn(promise(Arc::clone(&self.store), worker.cloned(), intake, ready, places));
             match promised.await.unwrap_or_else(|_| Err(StoreError::Unavailable("it was interrupted".to_owned()))) {
-                Ok(accepted) => {
-                    return Ok(Taken { version: accepted.version, deliveries: accepted.deliveries, verdicts });
+                Ok(Accepted { version, deliveries, repeated, .. }) => {
+                    let verdicts = tell(verdicts, &repeated);
+                    return Ok(Taken { version, deliveries, verdicts });
                 }
                 Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error.into()),
@@ -271,6 +276,7 @@ impl Desk {
                 self.shop.check(notification).faults().cloned().for_each(|fault| faults.push(fault));
                 below.extend_below(&format!("[{index}]"), faults);
             }
+            below.extend_below(&format!("[{index}]"), too_long(notification));
             known.extend(secrets_of(&entry));
             entries.push(entry);
         }
@@ -345,13 +351,37 @@ fn own_secrets(run: &RunSnapshot, secrets: &mut SecretValues) {
 /// A run that has ended stays ended: news that comes late must not wake it. With a higher `retry_count` it runs anew.
 fn stays_ended(stored: &StoredRun, change: &Change) -> Result<(), EventError> {
     let (from, to) = (stored.state.parse().unwrap_or(RunState::Unknown), change.state);
-    let ended = |state| matches!(state, RunState::Completed | RunState::Error | RunState::Aborted | RunState::Skipped);
-    if !ended(from) || ended(to) {
-        return Ok(());
-    }
-    let known = runbell_core::value::read(&stored.document).ok().map(RunSnapshot::step);
-    if change.run.retry_count() <= known.map_or(0, |known| known.retry_count()) {
-        return Err(EventError::Ended { from, to });
+    let ended = matches!(from, RunState::Completed | RunState::Error | RunState::Aborted | RunState::Skipped);
+    let known =
+        || runbell_core::value::read(&stored.document).map_or(0, |known| RunSnapshot::step(known).retry_count());
+    if ended && (from != to || change.run.retry_count() > 0) {
+        let (known, told) = (known(), change.run.retry_count());
+        if told < known || (told == known && from != to) {
+            return Err(EventError::Ended { from, to });
+        }
     }
     Ok(())
+}
+
+/// What was decided, as it is told: what was promised before is done already.
+fn tell(verdicts: Vec<(String, &'static str)>, repeated: &[String]) -> Vec<(String, &'static str)> {
+    let is_repeated = |name: &String| repeated.contains(name);
+    let told = |(name, reason)| {
+        let reason = if is_repeated(&name) { Reason::AlreadyDone.as_str() } else { reason };
+        (name, reason)
+    };
+    verdicts.into_iter().map(told).collect()
+}
+
+/// What is too long of a notification's own texts.
+fn too_long(notification: &Notification) -> Findings {
+    let mut found = Findings::default();
+    for (field, text, most) in
+        [("name", &notification.name, LONGEST_NAME), ("message", &notification.message, LONGEST_MESSAGE)]
+    {
+        if text.len() > most {
+            found.fault(field, format!("is {} bytes long; the limit is {most}", text.len()));
+        }
+    }
+    found
 }

@@ -6,6 +6,12 @@ use runbell_store::{RunKey, StoreError};
 use super::Dispatcher;
 use super::desk::{Change, Evaluate};
 
+/// How long what names a run may be, in bytes.
+const LONGEST_NAME: usize = 1_024;
+
+/// How long the word for a state may be, in bytes.
+const LONGEST_STATE: usize = 64;
+
 /// A run's entering a state, as it is told to a server.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -132,10 +138,26 @@ pub(super) fn document(
                     }
                 }
             }
+            for (name, most) in [("name", LONGEST_NAME), ("uid", LONGEST_NAME)] {
+                if metadata.get(name).and_then(Value::as_str).is_some_and(|text| text.len() > most) {
+                    return Err(EventError::invalid(
+                        &at(&format!("metadata.{name}")),
+                        &format!("is longer than {most} bytes"),
+                    ));
+                }
+            }
+            if metadata.get("iteration").is_some_and(|given| {
+                !matches!(given, Value::Null) && given.as_i64().is_none_or(|iteration| iteration < 0)
+            }) {
+                return Err(EventError::invalid(&at("metadata.iteration"), "must be a whole number of at least 0"));
+            }
             if let Some(iteration) = iteration.filter(|iteration| *iteration > 0) {
                 metadata.insert("iteration".to_owned(), Value::from(iteration));
             }
         }
+    }
+    if run.at(&["status", "state"]).and_then(Value::as_str).is_some_and(|word| word.len() > LONGEST_STATE) {
+        return Err(EventError::invalid(&at("status.state"), &format!("is longer than {LONGEST_STATE} bytes")));
     }
     RunSnapshot::new(run).map_err(|error| {
         let (path, message) = error.message().split_once(": ").unwrap_or(("", error.message()));

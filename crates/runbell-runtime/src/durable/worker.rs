@@ -8,7 +8,7 @@ use runbell_core::{
     DeliveryKey, Error, ErrorKind, Links, Notification, Result, RetryPolicy, RunSnapshot, SecretValues, Timestamp,
     Transition, value,
 };
-use runbell_store::{Completion, Ending, Lease, Recorded};
+use runbell_store::{Completion, Ending, Lease, Recorded, StoreResult};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -214,7 +214,7 @@ impl Inner {
         let completion =
             Completion { id: lease.id, fence: lease.fence, ending, reason, ambiguous, started, ended: self.now() };
         let (id, project) = (lease.id, lease.run.project.as_str());
-        let may_follow = match self.desk.store.complete(completion).await {
+        let may_follow = match self.record(completion).await {
             Ok(Recorded::Done { has_follower }) => {
                 tracing::debug!(id, project, attempt = lease.attempt, ?ending, "attempt recorded");
                 has_follower || matches!(ending, Ending::Retry(_) | Ending::Deferred(_))
@@ -236,6 +236,21 @@ impl Inner {
         }
         self.observe(&lease, kind, ending, &end, clock.elapsed());
         may_follow
+    }
+
+    /// Writes down how an attempt ended. A store that takes nothing, as on a full disk, is asked again for as long as the
+    /// lease lasts: what is not recorded is made again.
+    async fn record(&self, completion: Completion) -> StoreResult<Recorded> {
+        let until = Instant::now() + LEASE / 2;
+        loop {
+            match self.desk.store.complete(completion.clone()).await {
+                Err(error) if Instant::now() < until && !self.stopping.is_set() => {
+                    tracing::warn!(id = completion.id, %error, "an attempt cannot be recorded yet");
+                    sleep(STORE_DOWN).await;
+                }
+                recorded => return recorded,
+            }
+        }
     }
 
     fn observe(&self, lease: &Lease, kind: &'static str, ending: Ending, end: &End, took: Duration) {
@@ -322,7 +337,10 @@ impl Inner {
             at_most: Duration::MAX,
         };
         let outcome = attempt.make(permit).await;
-        let unreachable = |error: &Error| matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout);
+        // One that answers is there, whatever it says: others at the same host may fare better.
+        let unreachable = |error: &Error| {
+            matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout) && error.get("status").is_none()
+        };
         self.breakers.note(name, !outcome.as_ref().is_err_and(unreachable), Instant::now());
         self.make_room(name, &destination).await;
         match outcome {

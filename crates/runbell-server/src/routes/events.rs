@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use runbell_core::{RunState, Value, time_of};
+use runbell_core::{RunState, Value, text, time_of};
 use runbell_runtime::{Event, Taken};
 use runbell_store::RunKey;
 use serde::Serialize;
@@ -75,6 +75,12 @@ pub(crate) async fn events(
     body: Document,
 ) -> Answer<Json<TakenBody>> {
     let mut body = body.object()?;
+    const KNOWN: [&str; 4] = ["run", "notifications", "state", "at"];
+    // A misspelt `notifications` would tell nobody, and nobody would know.
+    if let Some(unknown) = body.keys().find(|name| !KNOWN.contains(&name.as_str())) {
+        let unknown = text::one_line(unknown, 40);
+        return Err(Problem::bad(format!("{unknown}: is not known; known: {}", KNOWN.join(", "))));
+    }
     let mut take = |field: &str| body.get_mut(field).map(std::mem::take).filter(|value| !matches!(value, Value::Null));
     let run = take("run").ok_or_else(|| Problem::bad("run: is required"))?;
     let notifications = take("notifications");

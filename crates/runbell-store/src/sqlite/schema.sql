@@ -133,4 +133,4 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_created ON tasks (created_at);
 
 -- Written to find out whether anything can be written.
-CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL) STRICT;
+CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), filling BLOB NOT NULL) STRICT;

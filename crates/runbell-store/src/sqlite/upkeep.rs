@@ -11,6 +11,9 @@ use super::micros;
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
 
+/// How much is written to find out whether anything can be written, in bytes.
+const PROBE: i64 = 64 * 1024;
+
 /// How many pages a backup copies before it lets others go on.
 const PAGES: i32 = 1_024;
 
@@ -123,8 +126,10 @@ pub(super) fn backup(connection: &Connection, file: &Path) -> StoreResult<()> {
     Ok(())
 }
 
+/// As much as a usual event takes, so that a disk that is nearly full counts as full; another filling each time, or nothing
+/// would be written.
 pub(super) fn probe(connection: &Connection) -> StoreResult<()> {
-    let sql = "INSERT INTO probe (id, at) VALUES (1, 1) ON CONFLICT DO UPDATE SET at = at + 1";
-    connection.prepare_cached(sql)?.execute([])?;
+    let sql = "INSERT INTO probe (id, filling) VALUES (1, randomblob(?1)) ON CONFLICT DO UPDATE SET filling = excluded.filling";
+    connection.prepare_cached(sql)?.execute([PROBE])?;
     Ok(())
 }
