@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use runbell_core::{
     DeliveryKey, Error, ErrorKind, Links, Notification, Result, RetryPolicy, RunSnapshot, SecretValues, Timestamp,
     Transition, value,
 };
 use runbell_store::{Completion, Ending, Lease, Recorded};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::breaker::Breakers;
@@ -61,6 +62,8 @@ struct Inner {
     /// There was more due than there were places.
     starved: AtomicBool,
     stopping: Flag,
+    /// Held from a claim until what it brought is started or handed back.
+    claiming: Mutex<()>,
 }
 
 /// The right to one attempt, of all that may be under way.
@@ -84,6 +87,7 @@ impl Worker {
             serving: Flag::default(),
             starved: AtomicBool::new(false),
             stopping: Flag::default(),
+            claiming: Mutex::default(),
         }))
     }
 
@@ -99,7 +103,7 @@ impl Worker {
     /// Up to `count` places for what is not in the store yet; none while what is due waits for places itself.
     pub(super) fn reserve(&self, count: usize) -> Vec<Place> {
         let inner = &self.0;
-        if !inner.serving.is_set() || inner.stopping.is_set() || inner.starved.load(Ordering::Relaxed) {
+        if !inner.serving.is_set() || inner.stopping.is_set() || inner.starved.load(Ordering::SeqCst) {
             return Vec::new();
         }
         (0..count).map_while(|_| Arc::clone(&inner.places).try_acquire_owned().ok()).collect()
@@ -118,47 +122,32 @@ impl Worker {
             let may_follow = inner.deliver(lease, ready).await;
             drop(place);
             // What waited for a place, or behind this one, may go now.
-            if may_follow || inner.starved.load(Ordering::Relaxed) {
+            if may_follow || inner.starved.load(Ordering::SeqCst) {
                 worker.wake();
             }
         });
     }
 
     pub(super) async fn stop(&self, deadline: Duration) {
-        self.0.stopping.set();
+        let inner = &self.0;
+        inner.stopping.set();
+        let at_rest = async {
+            // What is being claimed is handed back first.
+            drop(inner.claiming.lock().await);
+            Arc::clone(&inner.places).acquire_many_owned(inner.at_once).await
+        };
         // What is left when time is up keeps its lease, and whoever opens the store next ends that.
-        drop(timeout(deadline, Arc::clone(&self.0.places).acquire_many_owned(self.0.at_once)).await);
+        let all = timeout(deadline, at_rest).await;
+        if all.is_ok() {
+            // Closed while all are held: whoever looked before it was told to stop finds no place any more.
+            inner.places.close();
+        }
     }
 
     pub(super) async fn serve(self) {
         let inner = &self.0;
         inner.serving.set();
-        while !inner.stopping.is_set() {
-            let free = inner.places.available_permits().min(CLAIM);
-            let claimed = match free {
-                0 => None,
-                free => match inner.desk.store.claim(inner.now(), free, LEASE).await {
-                    Ok(claimed) => Some(claimed),
-                    Err(error) => {
-                        tracing::error!(%error, "nothing can be delivered");
-                        sleep(STORE_DOWN).await;
-                        continue;
-                    }
-                },
-            };
-            let next_due = claimed.as_ref().and_then(|claimed| claimed.next_due);
-            let leases = claimed.map(|claimed| claimed.leases).unwrap_or_default();
-            inner.starved.store(leases.len() == free, Ordering::Relaxed);
-            for lease in leases {
-                let Ok(place) = Arc::clone(&inner.places).try_acquire_owned() else {
-                    // Somebody reserved it meanwhile.
-                    inner.hand_back(lease).await;
-                    continue;
-                };
-                self.start(lease, None, place);
-            }
-            // Without a free place only the end of an attempt changes anything.
-            let wait = next_due.map_or(LOOK_AGAIN, |due| inner.until(due).min(LOOK_AGAIN));
+        while let Some(wait) = self.take_up().await {
             if !wait.is_zero() {
                 tokio::select! {
                     () = inner.due.notified() => {}
@@ -167,6 +156,47 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Starts what is due, as much as there are places for, and returns how long nothing else is; `None` at the end.
+    async fn take_up(&self) -> Option<Duration> {
+        let inner = &self.0;
+        let _claiming = inner.claiming.lock().await;
+        if inner.stopping.is_set() {
+            return None;
+        }
+        let free = inner.places.available_permits().min(CLAIM);
+        let claimed = match free {
+            0 => None,
+            free => match inner.desk.store.claim(inner.now(), free, LEASE).await {
+                Ok(claimed) => Some(claimed),
+                Err(error) => {
+                    tracing::error!(%error, "nothing can be delivered");
+                    drop(timeout(STORE_DOWN, inner.stopping.wait()).await);
+                    return Some(Duration::ZERO);
+                }
+            },
+        };
+        let next_due = claimed.as_ref().and_then(|claimed| claimed.next_due);
+        let leases = claimed.map(|claimed| claimed.leases).unwrap_or_default();
+        let is_full = leases.len() == free;
+        let mut left = Vec::new();
+        for lease in leases {
+            // It may have been told to stop, or somebody reserved the place meanwhile.
+            match Arc::clone(&inner.places).try_acquire_owned() {
+                Ok(place) if !inner.stopping.is_set() => self.start(lease, None, place),
+                _ => left.push(lease),
+            }
+        }
+        let was_short = free == 0 || !left.is_empty();
+        join_all(left.into_iter().map(|lease| inner.hand_back(lease))).await;
+        inner.starved.store(is_full || was_short, Ordering::SeqCst);
+        // Without a free place only the end of an attempt changes anything; one that ended before this said it is starved
+        // has woken nobody.
+        if was_short && inner.places.available_permits() > 0 {
+            return Some(Duration::ZERO);
+        }
+        Some(next_due.map_or(LOOK_AGAIN, |due| inner.until(due).min(LOOK_AGAIN)))
     }
 }
 
