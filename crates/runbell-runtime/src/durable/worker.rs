@@ -1,7 +1,7 @@
 //! Leases what is due, attempts it, and records how it ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -35,7 +35,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const BUSY: Duration = Duration::from_secs(30);
 
 /// How many attempts may be under way to a destination that was not reached the last time. Small against all places
-/// together (256), so that many targets that hang at once leave room for those that do not.
+/// together (256), so that many targets that hang at once leave room for those that do not. Once such attempts take half of
+/// all places, each of these destinations may have a single one.
 const UNPROVED: usize = 8;
 
 /// How long to leave a store alone that does not answer.
@@ -56,6 +57,8 @@ struct Inner {
     parking: Parking,
     at_once: u32,
     places: Arc<Semaphore>,
+    /// How many attempts are under way to destinations that were not reached the last time.
+    unproved: AtomicUsize,
     due: Notify,
     /// It looks for what is due: at rest nothing is delivered.
     serving: Flag,
@@ -83,6 +86,7 @@ impl Worker {
             parking: Parking::default(),
             at_once,
             places: Arc::new(Semaphore::new(at_once as usize)),
+            unproved: AtomicUsize::new(0),
             due: Notify::new(),
             serving: Flag::default(),
             starved: AtomicBool::new(false),
@@ -281,6 +285,12 @@ impl Inner {
         observer(&Attempted { kind, outcome, error, took, since_accepted });
     }
 
+    /// How many attempts may be under way to a destination that was not reached the last time.
+    fn at_most(&self) -> usize {
+        let half = self.at_once as usize / 2;
+        if self.unproved.load(Ordering::Relaxed) < half { UNPROVED } else { 1 }
+    }
+
     /// Makes due what waits for room at a destination, as much as there is room for.
     async fn make_room(&self, name: &str, destination: &Destination) {
         if self.breakers.is_open(name, Instant::now()) {
@@ -288,7 +298,7 @@ impl Inner {
         }
         let room = match self.breakers.is_proved(name) {
             true => destination.room(),
-            false => UNPROVED.saturating_sub(destination.under_way()),
+            false => self.at_most().saturating_sub(destination.under_way()),
         };
         let leaving = self.parking.leave(name, room);
         if leaving.is_empty() {
@@ -324,7 +334,8 @@ impl Inner {
         let name = &prepared.limits.destination;
         let destination = self.destinations.get(&prepared.limits);
         let parked = |wait| End::Parked((Arc::clone(name), Arc::clone(&destination)), wait);
-        if destination.under_way() >= UNPROVED && !self.breakers.is_proved(name) {
+        let is_proved = self.breakers.is_proved(name);
+        if !is_proved && destination.under_way() >= self.at_most() {
             return parked(BUSY);
         }
         let Some(permit) = destination.try_permit() else { return parked(BUSY) };
@@ -351,7 +362,9 @@ impl Inner {
             clock: self.desk.shop.cx.clock.as_ref(),
             at_most: Duration::MAX,
         };
+        let unproved = (!is_proved).then(|| Counted::new(&self.unproved));
         let outcome = attempt.make(permit).await;
+        drop(unproved);
         let unreachable = |error: &Error| matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout);
         self.breakers.note(name, !outcome.as_ref().is_err_and(unreachable), Instant::now());
         self.make_room(name, &destination).await;
@@ -372,6 +385,22 @@ impl Inner {
         let entries = vec![Ok(Arc::clone(&prepared))];
         let plan = Plan::of_registered(transition, entries, SecretValues::default(), shop);
         Ok((prepared, Arc::new(plan)))
+    }
+}
+
+/// Counts an attempt while it is under way.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
