@@ -1,6 +1,7 @@
 //! Listening, and stopping.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -21,6 +22,9 @@ const REQUESTS: Duration = Duration::from_secs(10);
 
 /// How long attempts under way may take then. What is not finished is made again by the next start.
 const ATTEMPTS: Duration = Duration::from_secs(15);
+
+/// How long the store may take to close.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// How long a caller may take to send the head of a request.
 const HEAD: Duration = Duration::from_secs(15);
@@ -72,6 +76,17 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
     };
     upkeep.abort();
     site.stop(ATTEMPTS).await;
+    // The last who has the store closes it, and leaves one file instead of three.
+    let store = Arc::downgrade(site.app.dispatcher.store());
+    drop((site, upkeep.await));
+    let closed = async {
+        while store.strong_count() > 0 {
+            tokio::time::sleep(CLOSING / 100).await;
+        }
+    };
+    if tokio::time::timeout(CLOSING, closed).await.is_err() {
+        tracing::warn!("the store is still in use; it is closed by the system");
+    }
     served.context("listening ended")
 }
 

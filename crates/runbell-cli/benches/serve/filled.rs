@@ -16,8 +16,8 @@ pub(crate) fn fill(file: &Path, count: i64) {
         .execute_batch(&format!(
             "CREATE TEMP TABLE numbers AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
                  SELECT i FROM n;
-             INSERT INTO runs (id, project, uid, iteration, version, generation, document, name, state, updated_at)
-                 SELECT i, 'old', lower(hex(randomblob(16))), 0, 1, 1, '{document}', 'train', 'completed', {now} FROM numbers;
+             INSERT INTO runs (id, project, uid, iteration, version, generation, document, name, state, created_at, updated_at)
+                 SELECT i, 'old', lower(hex(randomblob(16))), 0, 1, 1, '{document}', 'train', 'completed', {now}, {now} FROM numbers;
              INSERT INTO notifications (id, run_id, generation, position, name, kind, document, project)
                  SELECT i, i, 1, 0, 'hook', 'webhook', substr('{document}', 1, 200), 'old' FROM numbers;
              INSERT INTO snapshots (id, document) SELECT i, '{document}' FROM numbers;

@@ -250,22 +250,38 @@ impl Desk {
             let entries = self.registered_entries(project, registered).await;
             return Ok(Decided { list: None, secrets: Vec::new(), entries, generation });
         };
-        let notifications = self.parse(document).map_err(EventError::Invalid)?;
+        let (notifications, mut found) = Notification::parse_list(document);
+        let mut below = Findings::default();
+        if notifications.len() > NOTIFICATIONS {
+            below.fault("", format!("has {} members; a run may have {NOTIFICATIONS}", notifications.len()));
+        }
         let conceal = |notification: &Notification, known: &SecretValues| {
             self.vault.conceal(project, notification, known).map_err(EventError::Internal)
         };
         let (mut entries, mut known) = (Vec::with_capacity(notifications.len()), SecretValues::default());
-        for notification in &notifications {
+        for (index, notification) in notifications.iter().take(NOTIFICATIONS) {
             let entry = match notification.secret_reference() {
                 // A secret of the project's own is looked up, as it will be for sending.
                 Some(_) => self.prepare_registered(project, &conceal(notification, &known)?.0).await,
                 None => self.prepare(notification.clone()),
             };
+            // What can be made ready has no faults; of the rest, all are told.
+            if entry.is_err() {
+                let mut faults = Findings::default();
+                self.shop.check(notification).faults().cloned().for_each(|fault| faults.push(fault));
+                below.extend_below(&format!("[{index}]"), faults);
+            }
             known.extend(secrets_of(&entry));
             entries.push(entry);
         }
+        found.extend_below("", below);
+        if found.has_faults() {
+            let mut all = Findings::default();
+            all.extend_below("notifications", found);
+            return Err(EventError::Invalid(all));
+        }
         let (mut list, mut secrets) = (Vec::with_capacity(notifications.len()), Vec::new());
-        for notification in &notifications {
+        for (_, notification) in &notifications {
             let (one, secret) = conceal(notification, &known)?;
             list.push(one);
             secrets.extend(secret);
@@ -275,30 +291,6 @@ impl Desk {
             return Ok(Decided { list: None, secrets: Vec::new(), entries, generation });
         }
         Ok(Decided { list: Some(list), secrets, entries, generation: generation + 1 })
-    }
-
-    /// Reads and checks a list of notifications.
-    ///
-    /// # Errors
-    /// All faults, each with its path below `notifications`.
-    pub(super) fn parse(&self, document: &Value) -> Result<Vec<Notification>, Findings> {
-        let (notifications, mut found) = Notification::parse_list(document);
-        let mut below = Findings::default();
-        if notifications.len() > NOTIFICATIONS {
-            below.fault("", format!("has {} members; a run may have {NOTIFICATIONS}", notifications.len()));
-        }
-        for (index, notification) in &notifications {
-            let mut faults = Findings::default();
-            self.shop.check(notification).faults().cloned().for_each(|fault| faults.push(fault));
-            below.extend_below(&format!("[{index}]"), faults);
-        }
-        found.extend_below("", below);
-        if found.has_faults() {
-            let mut all = Findings::default();
-            all.extend_below("notifications", found);
-            return Err(all);
-        }
-        Ok(notifications.into_iter().map(|(_, notification)| notification).collect())
     }
 
     /// Registered notifications made ready, each with its secrets.

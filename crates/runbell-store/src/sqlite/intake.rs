@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::micros;
 use super::upkeep::forget_lists;
+use super::{MATCHED, micros};
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
 use crate::model::{Accepted, Deliver, Intake, Registered};
@@ -13,9 +13,11 @@ use crate::model::{Accepted, Deliver, Intake, Registered};
 pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<Accepted> {
     let now = micros(intake.now);
     let (run_id, version, mut generation) = write_run(connection, intake, now)?;
+    // Of a run that is new there is nothing yet to look for.
+    let is_new = intake.expected.is_none();
     let mut superseded = Vec::new();
+    let mut notifications = None;
     if let Some(list) = &intake.notifications {
-        superseded = supersede(connection, run_id, now)?;
         generation += 1;
         for secret in &intake.secrets {
             // Sealed anew: the one that is there may be of a key that is gone.
@@ -23,11 +25,11 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
                        ON CONFLICT DO UPDATE SET sealed = excluded.sealed";
             connection.prepare_cached(sql)?.execute(params![intake.run.project, secret.name, secret.sealed])?;
         }
-        register(connection, run_id, generation, &intake.run.project, list)?;
-        connection
-            .prepare_cached("UPDATE runs SET generation = ?2 WHERE id = ?1")?
-            .execute(params![run_id, generation])?;
-        if generation > 1 {
+        notifications = Some(register(connection, run_id, generation, &intake.run.project, list)?);
+        if !is_new {
+            superseded = supersede(connection, run_id, now)?;
+            let sql = "UPDATE runs SET generation = ?2 WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute(params![run_id, generation])?;
             forget_lists(connection, run_id, generation)?;
         }
     }
@@ -38,8 +40,18 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
     if !wanted {
         return Ok(Accepted { version, superseded: superseded.len(), ..Accepted::default() });
     }
-    let Made { ids, deliveries, leased } = deliver(connection, intake, run_id, generation, now)?;
+    let notifications = match notifications {
+        Some(registered) => registered,
+        None if intake.deliveries.is_empty() => HashMap::new(),
+        None => notification_ids(connection, run_id, generation)?,
+    };
+    let Made { ids, deliveries, leased } = deliver(connection, intake, run_id, &notifications, now)?;
     for verdict in &intake.verdicts {
+        let delivery = ids.get(verdict.notification.as_str());
+        // A new delivery says by itself that all rules held.
+        if verdict.reason == MATCHED && verdict.detail.is_none() && delivery.is_some_and(|id| deliveries.contains(id)) {
+            continue;
+        }
         let sql = "INSERT OR REPLACE INTO verdicts (run_id, notification, state, reason, detail, at, delivery_id) \
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         connection.prepare_cached(sql)?.execute(params![
@@ -49,7 +61,7 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
             verdict.reason,
             verdict.detail,
             now,
-            ids.get(verdict.notification.as_str())
+            delivery
         ])?;
     }
     Ok(Accepted { version, deliveries, leased, superseded: superseded.len() })
@@ -70,12 +82,22 @@ fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<
     let (run, facts) = (&intake.run, &intake.facts);
     let started = facts.started_at.map(micros);
     let Some(expected) = intake.expected else {
-        let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, name, state, started_at, updated_at) \
-                   VALUES (?1, ?2, ?3, 1, 0, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING RETURNING id";
+        let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, name, state, started_at, created_at, \
+                   updated_at) VALUES (?1, ?2, ?3, 1, ?9, ?4, ?5, ?6, ?7, ?8, ?8) ON CONFLICT DO NOTHING RETURNING id";
         let id = connection
             .prepare_cached(sql)?
             .query_row(
-                params![run.project, run.uid, run.iteration, intake.document, facts.name, facts.state, started, now],
+                params![
+                    run.project,
+                    run.uid,
+                    run.iteration,
+                    intake.document,
+                    facts.name,
+                    facts.state,
+                    started,
+                    now,
+                    i64::from(intake.notifications.is_some())
+                ],
                 |row| row.get(0),
             )
             .optional()?;
@@ -109,19 +131,21 @@ fn register(
     generation: i64,
     project: &str,
     list: &[Registered],
-) -> StoreResult<()> {
+) -> StoreResult<HashMap<String, i64>> {
     let sql = "INSERT INTO notifications (run_id, generation, position, name, kind, document, project, secret) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let mut insert = connection.prepare_cached(sql)?;
+    let mut ids = HashMap::with_capacity(list.len());
     for (position, one) in list.iter().enumerate() {
         let position = i64::try_from(position).unwrap_or(i64::MAX);
         insert.execute(params![run_id, generation, position, one.name, one.kind, one.document, project, one.secret])?;
+        ids.insert(one.name.clone(), connection.last_insert_rowid());
         if one.secret.as_deref().is_some_and(|name| name.starts_with(INTERNAL)) {
             let sql = "UPDATE secrets SET users = users + 1 WHERE project = ?1 AND name = ?2";
             connection.prepare_cached(sql)?.execute(params![project, one.secret])?;
         }
     }
-    Ok(())
+    Ok(ids)
 }
 
 /// What came of an intake's deliveries.
@@ -141,25 +165,18 @@ fn deliver<'a>(
     connection: &Connection,
     intake: &'a Intake,
     run_id: i64,
-    generation: i64,
+    notifications: &HashMap<String, i64>,
     now: i64,
 ) -> StoreResult<Made<'a>> {
+    let is_new = intake.expected.is_none();
     let mut made = Made::default();
-    if intake.deliveries.is_empty() {
-        return Ok(made);
-    }
-    let ids = notification_ids(connection, run_id, generation)?;
     let mut snapshot = None;
     for (position, delivery) in intake.deliveries.iter().enumerate() {
-        let known: Option<i64> = connection
-            .prepare_cached("SELECT id FROM deliveries WHERE key = ?1")?
-            .query_row(params![delivery.key], |row| row.get(0))
-            .optional()?;
-        if let Some(known) = known {
+        if !is_new && let Some(known) = id_of(connection, &delivery.key)? {
             made.ids.insert(delivery.notification.as_str(), known);
             continue;
         }
-        let Some(notification_id) = ids.get(&delivery.notification) else { continue };
+        let Some(notification_id) = notifications.get(&delivery.notification) else { continue };
         let snapshot_id = match snapshot {
             Some(id) => id,
             None => {
@@ -169,7 +186,8 @@ fn deliver<'a>(
                 *snapshot.insert(connection.last_insert_rowid())
             }
         };
-        let lease = delivery.lease.filter(|_| is_clear(connection, run_id, &delivery.notification).unwrap_or(false));
+        let lease =
+            delivery.lease.filter(|_| is_new || is_clear(connection, run_id, &delivery.notification).unwrap_or(false));
         let until = lease.and_then(|lease| intake.now.checked_add(lease).ok()).map(micros);
         if until.is_none() {
             let last = "UPDATE deliveries SET due_at = ?3, last_chance = 1 \
@@ -199,6 +217,11 @@ fn deliver<'a>(
         }
     }
     Ok(made)
+}
+
+fn id_of(connection: &Connection, key: &str) -> StoreResult<Option<i64>> {
+    let sql = "SELECT id FROM deliveries WHERE key = ?1";
+    Ok(connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?)
 }
 
 /// Whether nothing older of the same run and notification is unfinished.

@@ -243,6 +243,9 @@ impl Store for SqliteStore {
     }
 }
 
+/// The rule by which a delivery was made, where nothing else is written down.
+const MATCHED: &str = "matched";
+
 /// Times in the database: microseconds since 1970.
 fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()

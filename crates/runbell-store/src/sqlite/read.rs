@@ -3,7 +3,7 @@
 use runbell_core::{RunState, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
-use super::{micros, timestamp};
+use super::{MATCHED, micros, timestamp};
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
     AttemptRecord, Backlog, DeliveryFilter, DeliveryRecord, DeliveryState, Registered, RunFilter, RunKey, RunRecord,
@@ -192,12 +192,18 @@ pub(super) fn latest(connection: &Connection, key: &RunKey) -> StoreResult<Vec<D
 }
 
 pub(super) fn verdicts(connection: &Connection, key: &RunKey, limit: usize) -> StoreResult<Vec<VerdictRecord>> {
+    // What was written down, and deliveries that say it by themselves.
     let sql = "SELECT v.notification, v.state, v.reason, v.detail, v.at, d.id, d.status, d.reason FROM verdicts AS v \
-               JOIN runs AS r ON r.id = v.run_id LEFT JOIN deliveries AS d ON d.id = v.delivery_id \
-               WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 ORDER BY v.at DESC, v.delivery_id DESC LIMIT ?4";
+                   JOIN runs AS r ON r.id = v.run_id LEFT JOIN deliveries AS d ON d.id = v.delivery_id \
+                   WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 \
+               UNION ALL \
+               SELECT d.name, d.state, ?5, NULL, d.created_at, d.id, d.status, d.reason FROM deliveries AS d \
+                   JOIN runs AS r ON r.id = d.run_id WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 \
+                   AND NOT EXISTS (SELECT 1 FROM verdicts AS v WHERE v.run_id = r.id AND v.delivery_id = d.id) \
+               ORDER BY 5 DESC, 6 DESC LIMIT ?4";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![key.project, key.uid, key.iteration, limit], |row| {
+    let rows = statement.query_map(params![key.project, key.uid, key.iteration, limit, MATCHED], |row| {
         let (state, status): (String, Option<String>) = (row.get(1)?, row.get(6)?);
         let delivery = match (row.get::<_, Option<i64>>(5)?, status.as_deref().and_then(delivery_state)) {
             (Some(id), Some(status)) => Some((id, status, row.get(7)?)),

@@ -11,11 +11,11 @@ CREATE TABLE runs (
     name        TEXT NOT NULL,
     state       TEXT NOT NULL,
     started_at  INTEGER,
+    created_at  INTEGER NOT NULL,
     updated_at  INTEGER NOT NULL,
     heartbeat_at INTEGER,
     UNIQUE (project, uid, iteration)
 ) STRICT;
-CREATE INDEX runs_updated ON runs (updated_at);
 
 CREATE TABLE projects (
     name        TEXT PRIMARY KEY,
@@ -90,7 +90,6 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status IN ('pending', 'leased', 'retry');
 CREATE INDEX deliveries_lane ON deliveries (run_id, name, id);
 CREATE INDEX deliveries_failed ON deliveries (id) WHERE status = 'failed';
-CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
 
 -- No leap past a lease: only what is leased can be sent.
 CREATE TRIGGER deliveries_states BEFORE UPDATE OF status ON deliveries

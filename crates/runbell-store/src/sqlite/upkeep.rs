@@ -16,13 +16,12 @@ const PAGES: i32 = 1_024;
 
 pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) -> StoreResult<usize> {
     let (before, limit) = (micros(before), i64::try_from(limit).unwrap_or(i64::MAX));
-    let sql = "DELETE FROM deliveries WHERE id IN \
-               (SELECT id FROM deliveries WHERE finished_at < ?1 ORDER BY finished_at LIMIT ?2) \
-               RETURNING id, snapshot_id, run_id";
-    let pruned: Vec<(i64, i64, i64)> = connection
-        .prepare_cached(sql)?
-        .query_map(params![before, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Result<_, _>>()?;
+    let mut pruned: Vec<(i64, i64, i64)> = Vec::new();
+    for id in old_deliveries(connection, before, limit)? {
+        let sql = "DELETE FROM deliveries WHERE id = ?1 RETURNING id, snapshot_id, run_id";
+        let row = connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        pruned.push(row);
+    }
     for (id, snapshot_id, run_id) in &pruned {
         forget_snapshot(connection, *run_id, *snapshot_id)?;
         let sql = "DELETE FROM verdicts WHERE run_id = ?1 AND (delivery_id = ?2 OR at < ?3)";
@@ -31,18 +30,43 @@ pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) ->
         let generation: i64 = connection.prepare_cached(generation)?.query_row([run_id], |row| row.get(0))?;
         forget_lists(connection, *run_id, generation)?;
     }
-    // Runs that ended and were not touched since, once nothing is left of their deliveries.
-    let sql = "SELECT id FROM runs WHERE updated_at < ?1 \
-               AND state IN ('completed', 'error', 'aborted', 'skipped') \
-               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = runs.id) ORDER BY updated_at LIMIT ?2";
-    let ended: Vec<i64> =
-        connection.prepare_cached(sql)?.query_map([before, limit], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let ended = ended_runs(connection, before, limit)?;
     for run_id in &ended {
         forget_run(connection, *run_id)?;
     }
     let sql = "DELETE FROM tasks WHERE name IN (SELECT name FROM tasks WHERE created_at < ?1 LIMIT ?2)";
     let tasks = connection.prepare_cached(sql)?.execute([before, limit])?;
     Ok(pruned.len().max(ended.len()).max(tasks))
+}
+
+/// Finished deliveries that are old.
+fn old_deliveries(connection: &Connection, before: i64, limit: i64) -> StoreResult<Vec<i64>> {
+    let sql = "SELECT id, created_at, finished_at IS NOT NULL AND finished_at < ?1 FROM deliveries ORDER BY id";
+    oldest(connection, sql, before, limit)
+}
+
+/// Runs that ended and were not touched since, once nothing is left of their deliveries.
+fn ended_runs(connection: &Connection, before: i64, limit: i64) -> StoreResult<Vec<i64>> {
+    let sql = "SELECT id, created_at, updated_at < ?1 AND state IN ('completed', 'error', 'aborted', 'skipped') \
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = runs.id) FROM runs ORDER BY id";
+    oldest(connection, sql, before, limit)
+}
+
+/// Rows that may go. The older, the smaller the id: the first one made since then ends the search, so that no index by age
+/// is needed, which everything that is new would pay for.
+fn oldest(connection: &Connection, sql: &str, before: i64, limit: i64) -> StoreResult<Vec<i64>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([before])?;
+    let mut old = Vec::new();
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(1)? >= before || old.len() as i64 >= limit {
+            break;
+        }
+        if row.get(2)? {
+            old.push(row.get(0)?);
+        }
+    }
+    Ok(old)
 }
 
 /// Forgets a run and everything of its.
