@@ -4,7 +4,6 @@
 mod bad_input;
 mod canary;
 mod command;
-mod killed;
 mod mlrun;
 mod notebook;
 mod notifications;

@@ -1,70 +1,31 @@
 //! The verbs on a store, over a server's API and on the file itself.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
 use runbell_testkit::{Answer, FakeHttp};
 use serde_json::{Value, json};
 
+use crate::serving::{PATIENCE, Serving, run, serve_store};
 use crate::tools::{Folder, Said, runbell, say, say_with};
 
-/// Long enough for anything that comes at all.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A server of the command under test; it ends with the test.
-struct Serving {
-    child: Child,
-    url: String,
+/// A server on a store, with a configuration.
+fn start(folder: &Folder, store: &str, config: &str) -> Serving {
+    let config = folder.file("server.yaml", config);
+    Serving::of(serve_store(store, &["-c", &config]).env("RUNBELL_LOG", "warn"))
 }
 
-impl Serving {
-    fn start(folder: &Folder, store: &str, config: &str) -> Self {
-        let config = folder.file("server.yaml", config);
-        let mut child = runbell(&["serve", "--listen", "127.0.0.1:0", "--store", store, "-c", &config])
-            .env("RUNBELL_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        let url = line.trim().strip_prefix("listening on ").expect("where it listens").to_owned();
-        Serving { child, url }
-    }
-
-    /// Tells of a run of the project `p`.
-    fn tell(&self, uid: &str, state: &str, notifications: &Value) {
-        let run = json!({
-            "metadata": { "uid": uid, "name": "train", "project": "p" },
-            "status": { "state": state },
-        });
-        let body = json!({ "run": run, "notifications": notifications }).to_string();
-        let host = self.url.trim_start_matches("http://");
-        let mut stream = TcpStream::connect(host).expect("connected");
-        let head = format!(
-            "POST /api/v1/projects/p/runs/{uid}/events HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).expect("written");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Tells of a run of the project `p`.
+async fn tell(server: &Serving, uid: &str, state: &str, notifications: &Value) {
+    let event = json!({ "run": run(uid, state), "notifications": notifications });
+    assert_eq!(server.client.tell(uid, &event).await.status, 200);
 }
 
 /// A verb, asking a server.
 fn over(server: &Serving, token: &str, args: &[&str]) -> Command {
     let mut command = runbell(args);
-    command.env("RUNBELL_SERVER", &server.url).env("RUNBELL_TOKEN", token);
+    command.env("RUNBELL_SERVER", server.url()).env("RUNBELL_TOKEN", token);
     command
 }
 
@@ -120,7 +81,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
     assert!(made.err.contains("shown this once") && !made.err.contains("rbt_"), "{}", made.err);
     assert!(!folder.path("runbell.db.key").exists(), "no key was needed");
 
-    let server = Serving::start(&folder, &store, "{}");
+    let server = start(&folder, &store, "{}");
     let mut said = vec![
         say(&mut over(&server, "", &["tokens", "list"])),
         say(&mut over(&server, "rbt_0_CANARY", &["tokens", "list"])),
@@ -188,9 +149,10 @@ async fn deliveries_are_found_made_again_and_given_up() {
         _ => Answer::status(404),
     });
     let store = store_in(&folder, "runbell.db");
-    let server = Serving::start(&folder, &store, "{ retry: { waits_secs: [3600] }, limits: { page_size: 2 } }");
-    server.tell("u1", "completed", &json!([webhook("bad", &peer.url("/bad")), webhook("busy", &peer.url("/busy"))]));
-    server.tell("u2", "error", &json!([webhook("bad", &peer.url("/CANARY"))]));
+    let server = start(&folder, &store, "{ retry: { waits_secs: [3600] }, limits: { page_size: 2 } }");
+    tell(&server, "u1", "completed", &json!([webhook("bad", &peer.url("/bad")), webhook("busy", &peer.url("/busy"))]))
+        .await;
+    tell(&server, "u2", "error", &json!([webhook("bad", &peer.url("/CANARY"))])).await;
     let ask = |args: &[&str]| {
         let mut all = vec!["deliveries"];
         all.extend(args);
@@ -249,7 +211,7 @@ async fn deliveries_are_found_made_again_and_given_up() {
     assert_ne!(again.json()[0]["key"], cancelled.json()[0]["key"], "{again:?}");
     let due = say(&mut on(&store, &["deliveries", "list", "-p", "p", "--status", "pending"])).json();
     assert_eq!((due.len(), id(&due[1])), (2, young));
-    let server = Serving::start(&folder, &store, "{}");
+    let server = start(&folder, &store, "{}");
     until(3, || over(&server, "", &["deliveries", "list", "-p", "p", "--status", "sent"]));
 }
 
@@ -294,9 +256,15 @@ async fn secrets_go_in_and_only_names_come_out() {
     assert!(!key.exists(), "none was made beside the store");
     std::fs::rename(&away, &key).expect("moved back");
 
-    let server = Serving::start(&folder, &store, "{}");
+    let server = start(&folder, &store, "{}");
     let ask = |more: &[&str]| over(&server, "", &[more, &["-p", "p"]].concat());
-    server.tell("u1", "completed", &json!([{ "kind": "webhook", "name": "w", "secret_params": { "secret": "HOOK" } }]));
+    tell(
+        &server,
+        "u1",
+        "completed",
+        &json!([{ "kind": "webhook", "name": "w", "secret_params": { "secret": "HOOK" } }]),
+    )
+    .await;
     peer.until_requests(1).await;
     assert_eq!(peer.requests()[0].path, "/CANARY-hook");
     said.extend([
@@ -323,8 +291,8 @@ async fn a_backup_is_all_that_a_new_server_needs() {
     peer.answer_always(Answer::status(503));
     let store = store_in(&folder, "runbell.db");
     let config = format!("retry: {{ waits_secs: [{}], jitter: 0 }}", ["1"; 30].join(", "));
-    let server = Serving::start(&folder, &store, &config);
-    server.tell("u1", "error", &json!([webhook("w", &peer.url("/CANARY"))]));
+    let server = start(&folder, &store, &config);
+    tell(&server, "u1", "error", &json!([webhook("w", &peer.url("/CANARY"))])).await;
     peer.until_requests(1).await;
     let file = |name: &str| folder.path(name).to_str().expect("UTF-8").to_owned();
     let made = say(&mut over(&server, "", &["backup", &file("over.db")]));
@@ -341,7 +309,7 @@ async fn a_backup_is_all_that_a_new_server_needs() {
         assert_eq!(std::fs::metadata(file(name)).expect("there").permissions().mode() & 0o777, 0o600);
         let copy = store_in(&folder, name);
         std::fs::copy(file("runbell.db.key"), file(&format!("{name}.key"))).expect("copied");
-        let server = Serving::start(&folder, &copy, &config);
+        let server = start(&folder, &copy, &config);
         let sent = until(1, || over(&server, "", &["deliveries", "list", "-p", "p", "--status", "sent"]));
         assert_eq!(sent[0]["uid"], "u1");
     }

@@ -194,10 +194,7 @@ fn own_entry(item: &Value, shop: &Workshop, earlier: &[Entry]) -> Entry {
         let message = format!("name: `{}` is taken; names must be unique in a run", text::one_line(&name, 80));
         return Err(Unprepared::new(&name, &kind, Error::new(ErrorKind::ParamsInvalid, message)));
     }
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| shop.prepare(notification)))
-        .unwrap_or_else(|_panic| Err(Error::new(ErrorKind::Internal, "the kind panicked over its params")))
-        .map(Arc::new)
-        .map_err(|error| Unprepared::new(&name, &kind, error))
+    shop.prepare(notification).map(Arc::new).map_err(|error| Unprepared::new(&name, &kind, error))
 }
 
 fn name_taken(prepared: &Prepared) -> Unprepared {

@@ -1,6 +1,7 @@
 //! A notification made ready: kind found, secrets resolved, params merged and checked, sender built, condition
 //! compiled. Done once for a notifier's own notifications; for those inside a run, with the run.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use runbell_core::{
@@ -51,12 +52,21 @@ pub(crate) struct Workshop {
     pub(crate) defaults: Arc<std::collections::BTreeMap<String, Map>>,
 }
 
+/// What is said of a kind that panics over a notification's params.
+const PANICKED: &str = "the kind panicked while it was made ready";
+
 impl Workshop {
     /// Makes a notification ready.
     ///
     /// # Errors
-    /// [`ErrorKind::UnknownKind`], [`ErrorKind::SecretNotFound`], or [`ErrorKind::ParamsInvalid`] with every fault.
+    /// [`ErrorKind::UnknownKind`], [`ErrorKind::SecretNotFound`], or [`ErrorKind::ParamsInvalid`] with every fault; and
+    /// [`ErrorKind::Internal`] when the kind panicked, which must not take others with it.
     pub(crate) fn prepare(&self, notification: Notification) -> Result<Prepared> {
+        catch_unwind(AssertUnwindSafe(|| self.make_ready(notification)))
+            .unwrap_or_else(|_panic| Err(Error::new(ErrorKind::Internal, PANICKED)))
+    }
+
+    fn make_ready(&self, notification: Notification) -> Result<Prepared> {
         let kind = self.registry.get(&notification.kind)?;
         let params = self.merge(&notification, kind)?;
         let mut found = Findings::default();
@@ -97,8 +107,17 @@ impl Workshop {
         Ok(params)
     }
 
-    /// Everything that is wrong or odd with a notification, each with its field's path.
+    /// Everything that is wrong or odd with a notification, each with its field's path. A kind that panics over it is a
+    /// fault too.
     pub(crate) fn check(&self, notification: &Notification) -> Findings {
+        catch_unwind(AssertUnwindSafe(|| self.find_faults(notification))).unwrap_or_else(|_panic| {
+            let mut found = Findings::default();
+            found.fault("", PANICKED);
+            found
+        })
+    }
+
+    fn find_faults(&self, notification: &Notification) -> Findings {
         let mut found = Findings::default();
         let condition = Condition::compile(&notification.condition);
         if let Some((cause, why)) = condition.fault() {

@@ -6,11 +6,11 @@ use std::net::TcpStream;
 use runbell_testkit::smtp::TestCa;
 use serde_json::{Value, json};
 
-use super::served::{PATIENCE, Reply, Server, refused, reply, serve, serve_on, store};
+use crate::serving::{Answered, PATIENCE, Serving, answer, refused, serve, serve_on, store_file};
 use crate::tools::Folder;
 
 /// Sends bytes as they are, and reads until the server closes the connection.
-fn raw(server: &Server, request: &str) -> String {
+fn raw(server: &Serving, request: &str) -> String {
     let mut stream = TcpStream::connect(server.address()).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     stream.write_all(request.as_bytes()).expect("written");
@@ -20,13 +20,13 @@ fn raw(server: &Server, request: &str) -> String {
 }
 
 /// The status of a GET with these headers.
-fn status(server: &Server, path: &str, headers: &str) -> u16 {
+fn status(server: &Serving, path: &str, headers: &str) -> u16 {
     let answer = raw(server, &format!("GET /api/v1/{path} HTTP/1.1\r\n{headers}connection: close\r\n\r\n"));
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
 }
 
-async fn token(server: &Server, body: Value) -> String {
-    let made = server.send("POST", "tokens", &body).await.expect(201).json();
+async fn token(server: &Serving, body: Value) -> String {
+    let made = server.client.send("POST", "tokens", &body).await.expect(201).json();
     made["token"].as_str().expect("a token").to_owned()
 }
 
@@ -41,13 +41,13 @@ fn without_tokens_a_server_listens_on_loopback_only() {
         assert!(said.code == Some(2) && (expected || address.starts_with('[')), "{}", said.err);
         assert_eq!(said.err.trim_end().lines().count(), 1, "{}", said.err);
     }
-    drop(Server::start(&mut serve_on(&folder, "localhost:0", &[])));
+    drop(Serving::of(&mut serve_on(&folder, "localhost:0", &[])));
 }
 
 #[test]
 fn without_tokens_only_this_machine_is_answered() {
     let folder = Folder::new();
-    let server = Server::start(&mut serve(&folder, &[]));
+    let server = Serving::of(&mut serve(&folder, &[]));
     let own = format!("host: {}\r\n", server.address());
     for good in [
         own.clone(),
@@ -83,19 +83,19 @@ fn without_tokens_only_this_machine_is_answered() {
 #[tokio::test]
 async fn after_the_first_token_everybody_needs_one() {
     let folder = Folder::new();
-    let server = Server::start(&mut serve(&folder, &[]));
-    let first = server.send("POST", "tokens", &json!({ "name": "ci", "projects": ["p"] })).await.expect(400);
+    let server = Serving::of(&mut serve(&folder, &[]));
+    let first = server.client.send("POST", "tokens", &json!({ "name": "ci", "projects": ["p"] })).await.expect(400);
     assert!(first.detail().starts_with("admin: must be true"), "{}", first.detail());
     let admin = token(&server, json!({ "name": "ops", "admin": true })).await;
     for path in ["projects/p/runs", "tokens", "backup", "kinds", "metrics", "projects/p/deliveries/1"] {
-        let said = server.get(path).await.expect(401);
+        let said = server.client.get(path).await.expect(401);
         assert!(said.headers.contains_key("www-authenticate"), "{path}");
     }
     for path in ["healthz", "readyz", "client-spec", "openapi.json"] {
-        server.get(path).await.expect(200);
+        server.client.get(path).await.expect(200);
     }
-    let get = |path: &str| server.request("GET", path);
-    let answered = async |request: reqwest::RequestBuilder| reply(request).await.status;
+    let get = |path: &str| server.client.request("GET", path);
+    let answered = async |request: reqwest::RequestBuilder| answer(request).await.status;
     assert_eq!(answered(get("tokens").bearer_auth(&admin)).await, 200);
     assert_eq!(answered(get("tokens").basic_auth("anybody", Some(&admin))).await, 200);
     assert_eq!(answered(get("tokens").basic_auth(&admin, Some("x"))).await, 401);
@@ -163,38 +163,38 @@ async fn after_the_first_token_everybody_needs_one() {
         assert_eq!(asking.status("GET", "projects/_runbell/runs", &json!({})).await, 400);
         assert_eq!(asking.status("POST", "projects/_runbell/runs/u/events", &json!({ "run": {} })).await, 400);
     }
-    server.get("projects/_runbell/deliveries").await.expect(200);
-    server.send("POST", "projects", &json!({ "metadata": { "name": "_mine" } })).await.expect(400);
+    server.client.get("projects/_runbell/deliveries").await.expect(200);
+    server.client.send("POST", "projects", &json!({ "metadata": { "name": "_mine" } })).await.expect(400);
 
     // Revoked is revoked at once, and a server that had a token asks for one for ever.
-    let listed = server.get("tokens").await.expect(200).json();
+    let listed = server.client.get("tokens").await.expect(200).json();
     let listed = listed["tokens"].as_array().expect("a list").clone();
     assert!(listed.len() == 3 && !json!(listed).to_string().contains(&one[13..]), "{listed:?}");
     let id = |name: &str| {
         listed.iter().find(|one| one["name"] == name).expect("listed")["id"].as_str().expect("an id").to_owned()
     };
-    server.send("DELETE", &format!("tokens/{}", id("ci")), &json!({})).await.expect(204);
+    server.client.send("DELETE", &format!("tokens/{}", id("ci")), &json!({})).await.expect(204);
     assert_eq!(one_asks.status("GET", "projects/p/runs", &json!({})).await, 401);
-    server.send("DELETE", "tokens/nosuch", &json!({})).await.expect(404);
-    server.send("DELETE", &format!("tokens/{}", id("ops")), &json!({})).await.expect(204);
-    server.get("tokens").await.expect(401);
+    server.client.send("DELETE", "tokens/nosuch", &json!({})).await.expect(404);
+    server.client.send("DELETE", &format!("tokens/{}", id("ops")), &json!({})).await.expect(204);
+    server.client.get("tokens").await.expect(401);
     assert_eq!(any_asks.status("GET", "projects/p/runs", &json!({})).await, 200);
-    server.stop();
-    let server = Server::start(&mut serve(&folder, &[]));
-    server.get("tokens").await.expect(401);
-    server.with_token(&any).get("projects/p/runs").await.expect(200);
+    server.stop().await;
+    let server = Serving::of(&mut serve(&folder, &[]));
+    server.client.get("tokens").await.expect(401);
+    server.with_token(&any).client.get("projects/p/runs").await.expect(200);
 }
 
 /// A caller with a token of its own.
 struct Asking<'s> {
-    server: &'s Server,
+    server: &'s Serving,
     token: String,
 }
 
 impl Asking<'_> {
     async fn status(&self, method: &str, path: &str, body: &Value) -> u16 {
-        let request = self.server.bare(method, path).bearer_auth(&self.token).body(body.to_string());
-        reply(request).await.status
+        let request = self.server.client.bare(method, path).bearer_auth(&self.token).body(body.to_string());
+        answer(request).await.status
     }
 }
 
@@ -203,12 +203,12 @@ async fn what_a_request_may_ask_for_is_limited() {
     let folder = Folder::new();
     let config =
         folder.file("server.json", &json!({ "limits": { "body_bytes": 100_000, "page_size": 3 } }).to_string());
-    let server = Server::start(&mut serve(&folder, &["-c", &config]));
+    let server = Serving::of(&mut serve(&folder, &["-c", &config]));
     let run = |more: &str| json!({ "run": { "metadata": { "name": more } }, "state": "running" });
     for uid in ["a", "b", "c", "d", "e"] {
-        server.send("POST", &format!("projects/p/runs/{uid}/events"), &run(uid)).await.expect(200);
+        server.client.send("POST", &format!("projects/p/runs/{uid}/events"), &run(uid)).await.expect(200);
     }
-    let large = server.send("POST", "projects/p/runs/f/events", &run(&"x".repeat(100_000))).await.expect(413);
+    let large = server.client.send("POST", "projects/p/runs/f/events", &run(&"x".repeat(100_000))).await.expect(413);
     assert_eq!(large.detail(), "the body is larger than 100000 bytes");
     // Nothing of it is there, also when its length was not told beforehand.
     let chunk = "x".repeat(4_000);
@@ -218,12 +218,12 @@ async fn what_a_request_may_ask_for_is_limited() {
         server.address()
     );
     assert!(raw(&server, &format!("{head}{chunks}0\r\n\r\n")).starts_with("HTTP/1.1 413 "));
-    server.get("projects/p/runs/f").await.expect(404);
+    server.client.get("projects/p/runs/f").await.expect(404);
 
-    let page = |reply: Reply| reply.json()["runs"].as_array().expect("a list").len();
-    assert_eq!(page(server.get("projects/p/runs?page-size=1000000").await.expect(200)), 3);
-    assert_eq!(page(server.get("projects/p/runs").await.expect(200)), 3);
-    assert_eq!(page(server.get("projects/p/runs?page-size=2").await.expect(200)), 2);
+    let page = |reply: Answered| reply.json()["runs"].as_array().expect("a list").len();
+    assert_eq!(page(server.client.get("projects/p/runs?page-size=1000000").await.expect(200)), 3);
+    assert_eq!(page(server.client.get("projects/p/runs").await.expect(200)), 3);
+    assert_eq!(page(server.client.get("projects/p/runs?page-size=2").await.expect(200)), 2);
     for query in [
         "page-size=0",
         "page-size=-1",
@@ -235,25 +235,30 @@ async fn what_a_request_may_ask_for_is_limited() {
         "iter=x",
         "start_time_from=x",
     ] {
-        let said = server.get(&format!("projects/p/runs?{query}")).await.expect(400).detail();
+        let said = server.client.get(&format!("projects/p/runs?{query}")).await.expect(400).detail();
         assert!(said.starts_with(query.split('=').next().expect("a key")), "{query}: {said}");
     }
-    let next = server.get("projects/p/runs?page-size=2").await.json()["pagination"]["page-token"]
+    let next = server.client.get("projects/p/runs?page-size=2").await.json()["pagination"]["page-token"]
         .as_str()
         .expect("more")
         .to_owned();
-    assert_eq!(page(server.get(&format!("projects/p/runs?page-token={next}")).await.expect(200)), 2);
+    assert_eq!(page(server.client.get(&format!("projects/p/runs?page-token={next}")).await.expect(200)), 2);
 
     let hooks = |count: usize| {
         let hook = |number| json!({ "kind": "webhook", "name": format!("n{number}"), "params": { "url": "https://h.example/" } });
         json!((0..count).map(hook).collect::<Vec<_>>())
     };
     let many = server
+        .client
         .send("PUT", "projects/p/runs/a/notifications", &json!({ "notifications": hooks(101) }))
         .await
         .expect(400);
     assert!(many.detail().starts_with("notifications: has 101 members; a run may have 100"), "{}", many.detail());
-    server.send("PUT", "projects/p/runs/a/notifications", &json!({ "notifications": hooks(100) })).await.expect(200);
+    server
+        .client
+        .send("PUT", "projects/p/runs/a/notifications", &json!({ "notifications": hooks(100) }))
+        .await
+        .expect(200);
 
     let long = "x".repeat(254);
     for (method, path, body) in [
@@ -269,19 +274,19 @@ async fn what_a_request_may_ask_for_is_limited() {
         ("POST", "projects/p%0A/runs/u/events".to_owned(), run("n")),
         ("POST", "projects/p%2Fq/runs/u/events".to_owned(), run("n")),
     ] {
-        let said = server.send(method, &path, &body).await;
+        let said = server.client.send(method, &path, &body).await;
         assert_eq!(said.status, 400, "{method} {path:.60}: {}", said.text());
         assert!(said.detail().len() < 300, "{}", said.detail());
     }
 
     // Every answer has the request's id: the caller's, or one of its own.
-    let said = reply(server.request("GET", "healthz").header("x-request-id", "mine-1")).await;
+    let said = answer(server.client.request("GET", "healthz").header("x-request-id", "mine-1")).await;
     assert_eq!(said.headers["x-request-id"], "mine-1");
-    let own = |reply: Reply| reply.headers["x-request-id"].to_str().expect("text").to_owned();
+    let own = |reply: Answered| reply.headers["x-request-id"].to_str().expect("text").to_owned();
     let ids = [
-        own(server.get("healthz").await),
-        own(server.get("nowhere").await.expect(404)),
-        own(server.get("projects/p/runs/none").await.expect(404)),
+        own(server.client.get("healthz").await),
+        own(server.client.get("nowhere").await.expect(404)),
+        own(server.client.get("projects/p/runs/none").await.expect(404)),
     ];
     assert!(ids.iter().all(|id| id.len() == 36) && ids[0] != ids[1] && ids[1] != ids[2], "{ids:?}");
 }
@@ -289,12 +294,12 @@ async fn what_a_request_may_ask_for_is_limited() {
 #[tokio::test]
 async fn whoever_sends_a_head_too_slowly_is_cut_off() {
     let folder = Folder::new();
-    let server = Server::start(&mut serve(&folder, &[]));
+    let server = Serving::of(&mut serve(&folder, &[]));
     // It never comes to an end, and the server does not wait for it.
     let head = format!("GET /api/v1/healthz HTTP/1.1\r\nhost: {}\r\nx-slow: ", server.address());
     let answer = raw(&server, &head);
     assert!(!answer.starts_with("HTTP/1.1 200"), "{answer}");
-    server.get("healthz").await.expect(200);
+    server.client.get("healthz").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,19 +309,19 @@ async fn certificate_and_key_make_it_https() {
     let (_, other) = ca.certificate("localhost");
     let (cert, key, other) =
         (folder.file("cert.pem", &cert), folder.file("key.pem", &key), folder.file("other.pem", &other));
-    let server = Server::start(&mut serve(&folder, &["--tls-cert", &cert, "--tls-key", &key]));
+    let server = Serving::of(&mut serve(&folder, &["--tls-cert", &cert, "--tls-key", &key]));
     let port = server.address().rsplit_once(':').expect("a port").1.to_owned();
-    assert!(server.url.starts_with("https://127.0.0.1:"), "{}", server.url);
+    assert!(server.url().starts_with("https://127.0.0.1:"), "{}", server.url());
     let trusted = reqwest::Certificate::from_pem(ca.pem().as_bytes()).expect("a certificate");
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([trusted]).build().expect("a client");
-    let said = reply(client.get(format!("https://localhost:{port}/api/v1/kinds"))).await.expect(200);
+    let said = answer(client.get(format!("https://localhost:{port}/api/v1/kinds"))).await.expect(200);
     assert!(said.json()["kinds"].as_array().expect("a list").len() > 3);
     // The certificate is another's name, or comes from nobody known; and plain HTTP is none of its own.
     assert!(client.get(format!("https://127.0.0.1:{port}/api/v1/kinds")).send().await.is_err());
     assert!(reqwest::get(format!("https://localhost:{port}/api/v1/kinds")).await.is_err());
     let plain = client.get(format!("http://localhost:{port}/api/v1/kinds")).send().await;
     assert!(plain.is_err(), "{plain:?}");
-    server.stop();
+    server.stop().await;
 
     let (missing, text) = (folder.path("missing").display().to_string(), folder.file("text", "no PEM"));
     for (cert, key, part) in [
@@ -337,5 +342,5 @@ async fn certificate_and_key_make_it_https() {
     }
     let said = refused(&mut serve(&folder, &["--tls-cert", &cert]));
     assert!(said.code == Some(2) && said.err.contains("--tls-key"), "{}", said.err);
-    assert!(store(&folder).exists());
+    assert!(store_file(&folder).exists());
 }

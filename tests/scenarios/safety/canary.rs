@@ -1,46 +1,47 @@
 //! Secrets given to a server are in nothing that it writes, logs or answers, whatever happens.
 
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
 use runbell_testkit::smtp::{FakeSmtp, Fault, Step};
 use runbell_testkit::{Answer, FakeHttp};
 use serde_json::{Value, json};
 
 use super::hidden::{Hidden, Search};
-use super::served::{Reply, Server, files, reply, serve};
+use crate::serving::{Answered, Serving, answer, configured, serve};
 use crate::tools::Folder;
 
 /// A server with a record of all that it answered.
 struct Asked {
-    server: Server,
+    server: Serving,
     answers: RefCell<Vec<(String, Vec<u8>)>>,
 }
 
 impl Asked {
-    fn new(server: Server) -> Self {
+    fn new(server: Serving) -> Self {
         Asked { server, answers: RefCell::default() }
     }
 
-    fn keep(&self, what: &str, reply: &Reply) {
+    fn keep(&self, what: &str, reply: &Answered) {
         let mut all = format!("{} {:?}\n", reply.status, reply.headers).into_bytes();
         all.extend_from_slice(&reply.bytes);
         self.answers.borrow_mut().push((what.to_owned(), all));
     }
 
-    async fn raw(&self, what: &str, request: reqwest::RequestBuilder) -> Reply {
-        let reply = reply(request).await;
+    async fn raw(&self, what: &str, request: reqwest::RequestBuilder) -> Answered {
+        let reply = answer(request).await;
         self.keep(what, &reply);
         reply
     }
 
-    async fn get(&self, path: &str) -> Reply {
-        let reply = self.server.get(path).await;
+    async fn get(&self, path: &str) -> Answered {
+        let reply = self.server.client.get(path).await;
         self.keep(&format!("GET {path}"), &reply);
         reply
     }
 
-    async fn send(&self, method: &str, path: &str, body: &Value) -> Reply {
-        let reply = self.server.send(method, path, body).await;
+    async fn send(&self, method: &str, path: &str, body: &Value) -> Answered {
+        let reply = self.server.client.send(method, path, body).await;
         self.keep(&format!("{method} {path}"), &reply);
         reply
     }
@@ -152,6 +153,19 @@ impl Planted {
     }
 }
 
+/// Every file of a folder, whatever is in it.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push((path.clone(), std::fs::read(&path).expect("a file"))),
+        }
+    }
+    found
+}
+
 /// Requests that are refused, each with a secret in it.
 fn refused(secret: &str) -> Vec<(&'static str, String, String)> {
     let event = |notifications: Value| {
@@ -256,10 +270,10 @@ async fn a_server_keeps_every_secret() {
         "retry": { "waits_secs": [0], "jitter": 0, "longest_wait_secs": 1000 },
         "limits": { "body_bytes": 200_000 },
     });
-    let config = folder.file("server.json", &config.to_string());
+    let config = configured(&folder, &config);
     let start = || {
         let mut command = serve(&folder, &["-c", &config]);
-        Server::start(command.env("RUNBELL_LOG", "trace"))
+        Serving::of(command.env("RUNBELL_LOG", "trace"))
     };
     let asked = Asked::new(start());
 
@@ -324,12 +338,12 @@ async fn a_server_keeps_every_secret() {
     let bad = Hidden::new("a refused request");
     for (method, path, body) in refused(&bad.text) {
         let reply = asked
-            .raw(&format!("{method} {path} {body:.200}"), asked.server.request(method, &path).body(body.clone()))
+            .raw(&format!("{method} {path} {body:.200}"), asked.server.client.request(method, &path).body(body.clone()))
             .await;
         assert!((400..500).contains(&reply.status), "{} {method} {path} {body:.200}: {}", reply.status, reply.text());
     }
     let raw = [bad.text.as_bytes(), b"\xff\xfe"].concat();
-    asked.raw("no UTF-8", asked.server.request("POST", "projects/p/runs/x/events").body(raw)).await.expect(400);
+    asked.raw("no UTF-8", asked.server.client.request("POST", "projects/p/runs/x/events").body(raw)).await.expect(400);
     let token = Hidden::plain("a token that is none");
     let query = format!("access_token={0}&token=rbt_00000000_{0}", token.text);
     for path in [
@@ -340,7 +354,7 @@ async fn a_server_keeps_every_secret() {
         "projects/p/runs?page=x",
         "healthz?x=1",
     ] {
-        let request = asked.server.request("GET", &format!("{path}&{query}"));
+        let request = asked.server.client.request("GET", &format!("{path}&{query}"));
         asked.raw(path, request.bearer_auth(&token.text)).await;
     }
     asked.get(&format!("projects/p/runs?page-token={}", token.text)).await.expect(400);
@@ -353,8 +367,8 @@ async fn a_server_keeps_every_secret() {
             _ => false,
         })
     };
-    let all = asked.server.until("projects/p/deliveries?page-size=1000", settled).await;
-    asked.server.until("projects/_runbell/deliveries?page-size=1000", settled).await;
+    let all = asked.server.client.until_so("projects/p/deliveries?page-size=1000", settled).await;
+    asked.server.client.until_so("projects/_runbell/deliveries?page-size=1000", settled).await;
     let deliveries = all["deliveries"].as_array().expect("a list").clone();
     assert!(deliveries.len() > 80, "{}", deliveries.len());
     for status in ["sent", "failed", "retry"] {
@@ -366,10 +380,11 @@ async fn a_server_keeps_every_secret() {
     asked.send("POST", &format!("projects/p/deliveries/{}/cancel", of("retry")), &json!({})).await.expect(200);
     asked.send("POST", "projects/p/runs/nosuch/push-notifications", &json!({})).await.expect(404);
     let task = asked.send("POST", "projects/p/runs/stored/push-notifications", &json!({})).await.expect(200).json();
-    asked.server.until("projects/p/deliveries?page-size=1000", settled).await;
+    asked.server.client.until_so("projects/p/deliveries?page-size=1000", settled).await;
 
     // Tokens: from now on everybody needs one.
-    let made = asked.server.send("POST", "tokens", &json!({ "name": "admin", "admin": true })).await.expect(201).json();
+    let made =
+        asked.server.client.send("POST", "tokens", &json!({ "name": "admin", "admin": true })).await.expect(201).json();
     let real = Hidden::given(
         "an access token",
         made["token"].as_str().expect("a token").rsplit_once('_').expect("a secret").1,
@@ -377,16 +392,21 @@ async fn a_server_keeps_every_secret() {
     let admin = made["token"].as_str().expect("a token").to_owned();
     let wrong = format!("rbt_{}_{}", made["id"].as_str().expect("an id"), token.text);
     for path in ["tokens", "projects/p/runs", "backup", "metrics"] {
-        let plain = || asked.server.request("GET", path);
-        let query = asked.server.request("GET", &format!("{path}?token={admin}"));
+        let plain = || asked.server.client.request("GET", path);
+        let query = asked.server.client.request("GET", &format!("{path}?token={admin}"));
         for request in [plain(), plain().bearer_auth(&wrong), plain().basic_auth("u", Some(&wrong)), query] {
             asked.raw(path, request).await.expect(401);
         }
     }
     let Asked { server, answers } = asked;
     let asked = Asked { server: server.with_token(&admin), answers };
-    let scoped =
-        asked.server.send("POST", "tokens", &json!({ "name": "ci", "projects": ["p"] })).await.expect(201).json();
+    let scoped = asked
+        .server
+        .client
+        .send("POST", "tokens", &json!({ "name": "ci", "projects": ["p"] }))
+        .await
+        .expect(201)
+        .json();
     let scoped_token = Hidden::given(
         "a revoked token",
         scoped["token"].as_str().expect("a token").rsplit_once('_').expect("a secret").1,
@@ -434,10 +454,10 @@ async fn a_server_keeps_every_secret() {
     }
     assert!(walked > 100, "{walked}");
 
-    let backup = asked.server.get("backup").await.expect(200).bytes;
+    let backup = asked.server.client.get("backup").await.expect(200).bytes;
     let live = files(&folder.path("store"));
     let Asked { server, answers } = asked;
-    let log = server.stop();
+    let log = server.stop().await;
     let at_rest = files(&folder.path("store"));
 
     let nowhere: Vec<&Hidden> = planted

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::served::{Server, serve};
 use crate::servers::{packages, present, program};
+use crate::serving::{Serving, serve};
 use crate::tools::{Folder, Said, say};
 
 const REMEDY: &str =
@@ -23,9 +23,9 @@ fn schemathesis() -> Option<PathBuf> {
 }
 
 /// Sends what the description allows and what it does not, always the same.
-fn examine(tool: PathBuf, server: &Server, folder: &Folder, more: &[&str]) -> Said {
+fn examine(tool: PathBuf, server: &Serving, folder: &Folder, more: &[&str]) -> Said {
     let mut command = Command::new(tool);
-    command.arg("run").arg(format!("{}/api/v1/openapi.json", server.url)).args(["--checks", CHECKS]);
+    command.arg("run").arg(format!("{}/api/v1/openapi.json", server.url())).args(["--checks", CHECKS]);
     command.args(["--max-examples", "25", "--generation-deterministic", "--no-shrink"]);
     command.args(["--continue-on-failure", "--no-color", "--output-sanitize", "false"]).args(more);
     // What it keeps for its next run is of no use here.
@@ -44,22 +44,23 @@ fn assert_kept(said: &Said) {
 async fn requests_made_from_the_description_get_what_it_says() {
     let Some(tool) = schemathesis() else { return };
     let folder = Folder::new();
-    let server = Server::start(&mut serve(&folder, &[]));
+    let server = Serving::of(&mut serve(&folder, &[]));
     // The first token would end it, for then everybody needs one.
     let said = examine(tool, &server, &folder, &["--exclude-path-regex", "/tokens"]);
     assert_kept(&said);
-    server.get("readyz").await.expect(200);
+    server.client.get("readyz").await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_holds_where_tokens_are_asked_for() {
     let Some(tool) = schemathesis() else { return };
     let folder = Folder::new();
-    let server = Server::start(&mut serve(&folder, &[]));
-    let made = server.send("POST", "tokens", &json!({ "name": "admin", "admin": true })).await.expect(201).json();
+    let server = Serving::of(&mut serve(&folder, &[]));
+    let made =
+        server.client.send("POST", "tokens", &json!({ "name": "admin", "admin": true })).await.expect(201).json();
     let header = format!("Authorization: Bearer {}", made["token"].as_str().expect("a token"));
     // It must not revoke the token it has.
     let said = examine(tool, &server, &folder, &["-H", &header, "--exclude-path", "/api/v1/tokens/{id}"]);
     assert_kept(&said);
-    server.get("readyz").await.expect(200);
+    server.client.get("readyz").await.expect(200);
 }

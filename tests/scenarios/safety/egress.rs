@@ -4,7 +4,7 @@ use runbell_testkit::smtp::FakeSmtp;
 use runbell_testkit::{Answer, FakeHttp};
 use serde_json::{Value, json};
 
-use super::served::{Server, serve, serve_on};
+use crate::serving::{Serving, serve, serve_on};
 use crate::tools::Folder;
 
 /// Hosts as they stand in URLs, and what a guard calls them; `None` is allowed.
@@ -112,17 +112,18 @@ fn notifications(host: &str) -> [(Value, &'static str); 5] {
 }
 
 /// A server that is not for its own machine alone, so that it may not reach it.
-async fn public(folder: &Folder, more: &[&str]) -> Server {
-    let server = Server::start(&mut serve(folder, &[]));
-    let made = server.send("POST", "tokens", &json!({ "name": "admin", "admin": true })).await.expect(201).json();
-    server.stop();
+async fn public(folder: &Folder, more: &[&str]) -> Serving {
+    let server = Serving::of(&mut serve(folder, &[]));
+    let made =
+        server.client.send("POST", "tokens", &json!({ "name": "admin", "admin": true })).await.expect(201).json();
+    server.stop().await;
     let mut command = serve_on(folder, "0.0.0.0:0", more);
-    Server::start(command.env("RUNBELL_LOG", "info")).with_token(made["token"].as_str().expect("a token"))
+    Serving::of(command.env("RUNBELL_LOG", "info")).with_token(made["token"].as_str().expect("a token"))
 }
 
-async fn register(server: &Server, notifications: &Value) -> super::served::Reply {
+async fn register(server: &Serving, notifications: &Value) -> crate::serving::Answered {
     let event = json!({ "run": {}, "state": "running", "notifications": notifications });
-    server.send("POST", "projects/p/runs/table/events", &event).await
+    server.client.send("POST", "projects/p/runs/table/events", &event).await
 }
 
 #[tokio::test]
@@ -157,7 +158,7 @@ async fn every_kind_is_refused_what_only_the_server_can_reach() {
             );
         }
     }
-    let run = server.get("projects/p/runs/table/explain").await;
+    let run = server.client.get("projects/p/runs/table/explain").await;
     assert!(
         run.status == 404
             || run.json()["history"].as_array().expect("a list").iter().all(|one| one["delivery"].is_null())
@@ -189,9 +190,12 @@ async fn what_a_name_resolves_to_counts_when_it_is_sent() {
             "email_addresses": "c@d.co", "use_tls": false, "start_tls": false } },
     ]);
     let event = json!({ "run": {}, "state": "completed", "notifications": list });
-    server.send("POST", "projects/p/runs/u/events", &event).await.expect(200);
+    server.client.send("POST", "projects/p/runs/u/events", &event).await.expect(200);
     let done = server
-        .until("projects/p/deliveries?status=failed", |said| said["deliveries"].as_array().expect("a list").len() == 4)
+        .client
+        .until_so("projects/p/deliveries?status=failed", |said| {
+            said["deliveries"].as_array().expect("a list").len() == 4
+        })
         .await;
     for one in done["deliveries"].as_array().expect("a list") {
         let reason = one["reason"].as_str().expect("a reason");
@@ -207,15 +211,16 @@ async fn networks_are_allowed_exactly_as_listed() {
     let (folder, peer, proxy) = (Folder::new(), FakeHttp::start().await, FakeHttp::start().await);
     let config = folder
         .file("server.json", &json!({ "allow_networks": ["127.0.0.1/32", "10.1.0.0/16", "fd12::1"] }).to_string());
-    let server = Server::start(&mut serve(&folder, &[]));
-    let made = server.send("POST", "tokens", &json!({ "name": "admin", "admin": true })).await.expect(201).json();
-    server.stop();
+    let server = Serving::of(&mut serve(&folder, &[]));
+    let made =
+        server.client.send("POST", "tokens", &json!({ "name": "admin", "admin": true })).await.expect(201).json();
+    server.stop().await;
     let mut command = serve_on(&folder, "0.0.0.0:0", &["-c", &config]);
     // The environment's proxies would lead where the guard does not.
     for variable in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
         command.env(variable, proxy.url(""));
     }
-    let server = Server::start(&mut command).with_token(made["token"].as_str().expect("a token"));
+    let server = Serving::of(&mut command).with_token(made["token"].as_str().expect("a token"));
     for (host, allowed) in [
         ("127.0.0.1", true),
         ("127.0.0.2", false),
@@ -240,10 +245,11 @@ async fn networks_are_allowed_exactly_as_listed() {
         let list =
             json!([{ "kind": "webhook", "name": "n", "when": ["completed"], "params": { "url": peer.url("/hook") } }]);
         let event = json!({ "run": {}, "state": "completed", "notifications": list });
-        server.send("POST", &format!("projects/p/runs/{uid}/events"), &event).await.expect(200);
+        server.client.send("POST", &format!("projects/p/runs/{uid}/events"), &event).await.expect(200);
         let path = format!("projects/p/deliveries?uid={uid}");
         let told = server
-            .until(&path, |said| ["sent", "failed"].map(Value::from).contains(&said["deliveries"][0]["status"]))
+            .client
+            .until_so(&path, |said| ["sent", "failed"].map(Value::from).contains(&said["deliveries"][0]["status"]))
             .await;
         let (status, reason) = (&told["deliveries"][0]["status"], &told["deliveries"][0]["reason"]);
         match uid {
@@ -264,9 +270,12 @@ async fn a_proxy_that_is_configured_is_used_for_everything() {
     let server = public(&folder, &["-c", &config]).await;
     let list = json!([{ "kind": "webhook", "name": "n", "when": ["completed"], "params": { "url": "http://hooks.example/x?y" } }]);
     let event = json!({ "run": {}, "state": "completed", "notifications": list });
-    server.send("POST", "projects/p/runs/u/events", &event).await.expect(200);
+    server.client.send("POST", "projects/p/runs/u/events", &event).await.expect(200);
     server
-        .until("projects/p/deliveries?status=sent", |said| !said["deliveries"].as_array().expect("a list").is_empty())
+        .client
+        .until_so("projects/p/deliveries?status=sent", |said| {
+            !said["deliveries"].as_array().expect("a list").is_empty()
+        })
         .await;
     assert_eq!(proxy.requests()[0].path, "http://hooks.example/x?y");
     // It is no way around what is refused.

@@ -9,44 +9,44 @@ use base64::engine::general_purpose::STANDARD;
 use runbell_testkit::FakeHttp;
 use serde_json::json;
 
-use super::served::{Server, refused, serve, store};
+use crate::serving::{Serving, refused, serve, store_file};
 use crate::tools::Folder;
 
 const VARIABLE: &str = "RUNBELL_SECRET_KEYS";
 
 fn key_file(folder: &Folder) -> PathBuf {
-    store(folder).with_extension("db.key")
+    store_file(folder).with_extension("db.key")
 }
 
 /// Registers a hook that asks for a header, which is a secret.
-async fn register(server: &Server, peer: &FakeHttp) {
+async fn register(server: &Serving, peer: &FakeHttp) {
     let list = json!([{ "kind": "webhook", "name": "hook", "when": ["running", "completed", "error"],
         "secret_params": { "url": peer.url("/hook"), "headers": { "X-Token": "sesame-sesame" } } }]);
     let event = json!({ "run": {}, "state": "running", "notifications": list });
-    server.send("POST", "projects/p/runs/u/events", &event).await.expect(200);
+    server.client.send("POST", "projects/p/runs/u/events", &event).await.expect(200);
 }
 
 /// Tells that the run entered another state, and waits for what comes of it.
-async fn tell(server: &Server, state: &str) -> String {
-    server.send("POST", "projects/p/runs/u/events", &json!({ "run": {}, "state": state })).await.expect(200);
+async fn tell(server: &Serving, state: &str) -> String {
+    server.client.send("POST", "projects/p/runs/u/events", &json!({ "run": {}, "state": state })).await.expect(200);
     let path = format!("projects/p/deliveries?state={state}");
     let finished = |said: &serde_json::Value| {
         said["deliveries"].as_array().expect("a list").iter().any(|one| !one["finished_at"].is_null())
     };
-    let said = server.until(&path, finished).await;
+    let said = server.client.until_so(&path, finished).await;
     format!("{} {}", said["deliveries"][0]["status"], said["deliveries"][0]["reason"])
 }
 
 #[tokio::test]
 async fn the_key_file_is_its_owners_alone() {
     let (folder, peer) = (Folder::new(), FakeHttp::start().await);
-    let server = Server::start(&mut serve(&folder, &[]));
+    let server = Serving::of(&mut serve(&folder, &[]));
     let file = key_file(&folder);
     let mode = |file: &PathBuf| fs::metadata(file).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(&file), 0o600);
     let before = fs::read(&file).expect("readable");
     register(&server, &peer).await;
-    server.stop();
+    server.stop().await;
     for others in [0o640, 0o604, 0o660] {
         fs::set_permissions(&file, Permissions::from_mode(others)).expect("changed");
         let said = refused(&mut serve(&folder, &[]));
@@ -72,7 +72,7 @@ async fn the_key_file_is_its_owners_alone() {
         said.err
     );
     fs::rename(folder.path("aside"), &file).expect("moved");
-    let server = Server::start(&mut serve(&folder, &[]));
+    let server = Serving::of(&mut serve(&folder, &[]));
     assert_eq!(fs::read(&file).expect("readable"), before);
     assert_eq!(tell(&server, "completed").await, r#""sent" null"#);
     assert_eq!(peer.requests().last().expect("sent").header("x-token"), Some("sesame-sesame"));
@@ -85,41 +85,45 @@ async fn a_key_is_replaced_while_secrets_stay() {
     let (old, new, foreign) = (key("old", 1), key("new", 2), key("foreign", 3));
     let start = |keys: &str| {
         let mut command = serve(&folder, &[]);
-        Server::start(command.env(VARIABLE, keys).env("RUNBELL_LOG", "info"))
+        Serving::of(command.env(VARIABLE, keys).env("RUNBELL_LOG", "info"))
     };
     let server = start(&old);
     register(&server, &peer).await;
-    server.send("POST", "projects/p/secrets", &json!({ "secrets": { "K": "v" } })).await.expect(201);
-    server.stop();
+    server.client.send("POST", "projects/p/secrets", &json!({ "secrets": { "K": "v" } })).await.expect(201);
+    server.stop().await;
     // Keys that are given need no file.
     assert!(!key_file(&folder).exists());
 
     let server = start(&format!("{new},{old}"));
-    server.until_logged("secrets were sealed anew with the present key");
+    server.until_logged("secrets were sealed anew with the present key").await;
     assert!(tell(&server, "completed").await.starts_with("\"sent\""));
-    server.stop();
+    server.stop().await;
 
     // The new key alone opens everything now.
     let server = start(&new);
-    server.send("PATCH", "projects/p/runs/u", &json!({ "status.retry_count": 1 })).await.expect(200);
+    server.client.send("PATCH", "projects/p/runs/u", &json!({ "status.retry_count": 1 })).await.expect(200);
     let event = json!({ "run": { "status": { "retry_count": 2 } }, "state": "error" });
-    server.send("POST", "projects/p/runs/u/events", &event).await.expect(200);
+    server.client.send("POST", "projects/p/runs/u/events", &event).await.expect(200);
     let sent = |said: &serde_json::Value| said["deliveries"][0]["status"] == "sent";
-    server.until("projects/p/deliveries?state=error", sent).await;
-    server.stop();
+    server.client.until_so("projects/p/deliveries?state=error", sent).await;
+    server.stop().await;
     assert!(peer.requests().iter().all(|request| request.header("x-token") == Some("sesame-sesame")));
     let count = peer.requests().len();
 
     // With a key that is none of theirs they stay closed, and that is said.
     let server = start(&foreign);
-    server.until_logged("some secrets are of keys that are gone");
-    let said =
-        server.send("POST", "projects/p/deliveries/replay", &json!({ "status": "sent" })).await.expect(200).json();
+    server.until_logged("some secrets are of keys that are gone").await;
+    let said = server
+        .client
+        .send("POST", "projects/p/deliveries/replay", &json!({ "status": "sent" }))
+        .await
+        .expect(200)
+        .json();
     assert!(said["replayed"].as_u64() >= Some(2), "{said}");
     let failed = |said: &serde_json::Value| {
         said["deliveries"].as_array().expect("a list").iter().all(|one| one["status"] == "failed")
     };
-    let all = server.until("projects/p/deliveries", failed).await;
+    let all = server.client.until_so("projects/p/deliveries", failed).await;
     assert!(all["deliveries"][0]["reason"].as_str().expect("a reason").starts_with("secret_not_found: "), "{all}");
     assert_eq!(peer.requests().len(), count);
 }

@@ -6,4 +6,3 @@ mod description;
 mod egress;
 mod hidden;
 mod keys;
-mod served;

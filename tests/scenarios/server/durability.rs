@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use reqwest::Method;
 use runbell_testkit::{Answer, FakeHttp};
 use serde_json::json;
 use tokio::sync::watch;
@@ -54,13 +53,13 @@ async fn call(
         loop {
             let (life, base) = lives.borrow_and_update().clone();
             progress.send_modify(|progress| progress.open += 1);
-            let answered = client.at(&base).try_send(Method::POST, &path, body.clone()).await;
+            let answered = client.at(&base).try_send("POST", &path, &body).await;
             progress.send_modify(|progress| {
                 progress.open -= 1;
                 match &answered {
                     Ok(answered) => {
                         progress.accepted += 1;
-                        progress.repeated += usize::from(answered.body["deliveries"] == json!([]));
+                        progress.repeated += usize::from(answered.json()["deliveries"] == json!([]));
                     }
                     Err(error) if error.is_connect() => {}
                     Err(_) => drop(progress.interrupted.insert(life)),

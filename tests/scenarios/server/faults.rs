@@ -119,9 +119,9 @@ fn on_a_small_disk(folder: &Folder) -> Option<(Serving, PathBuf)> {
         );
         return None;
     }
-    let served = serve_store(folder, &json!({}), &small.join("runbell.db"));
-    let command = under(unshared(format!("{mount} && exec \"$@\"")), &served);
-    let serving = Serving::of(command).expect("it listens");
+    let served = serve_store(small.join("runbell.db"), &[]);
+    let mut command = under(unshared(format!("{mount} && exec \"$@\"")), &served);
+    let serving = Serving::of(&mut command);
     // The namespace is seen through the process in it.
     let inside = PathBuf::from(format!("/proc/{}/root{}", serving.pid().as_raw_nonzero(), small.display()));
     Some((serving, inside))

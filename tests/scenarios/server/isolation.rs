@@ -5,14 +5,17 @@ use std::time::Duration;
 use runbell_testkit::{Answer, FakeHttp};
 use serde_json::{Value as Json, json};
 
-use crate::serving::{Client, Serving, event};
+use crate::serving::{Client, Serving, event, in_time};
 use crate::tools::Folder;
 
 /// How many runs each target is told of.
 const RUNS: usize = 150;
 
-/// How many attempts may be under way at one destination.
-const PERMITS: usize = 64;
+/// How many attempts may be under way at a destination that was not reached the last time.
+const UNPROVED: usize = 8;
+
+/// Longer than any test waits.
+const LONG: u32 = 60;
 
 /// The times from intake to success of deliveries that were sent, shortest first, as the server has them. For figures; a
 /// claim about them needs more runs than a test has time for.
@@ -29,15 +32,14 @@ fn p99(sorted: &[Duration]) -> Duration {
 }
 
 /// Tells of runs that ended, in turn for each target, and returns the healthy ones' deliveries once all are sent.
-async fn told(client: &Client, round: &str, healthy: &str, others: &[(&str, &str)]) -> Vec<Json> {
+async fn told(client: &Client, runs: usize, round: &str, healthy: &str, others: &[(&str, &str)]) -> Vec<Json> {
     let event = |uid: &str, name: &str, url: &str| {
         let mut event = event(uid, "completed", url);
         event["notifications"][0]["name"] = json!(name);
-        // Longer than any test waits.
-        event["notifications"][0]["params"] = json!({ "timeout_secs": 60 });
+        event["notifications"][0]["params"] = json!({ "timeout_secs": LONG });
         event
     };
-    for index in 0..RUNS {
+    for index in 0..runs {
         for (name, url) in others {
             let uid = format!("{round}-{name}-{index}");
             client.tell(&uid, &event(&uid, name, url)).await.ok();
@@ -45,7 +47,7 @@ async fn told(client: &Client, round: &str, healthy: &str, others: &[(&str, &str
         let uid = format!("{round}-healthy-{index}");
         client.tell(&uid, &event(&uid, round, healthy)).await.ok();
     }
-    let all_sent = |all: &[Json]| all.len() == RUNS && all.iter().all(|one| one["status"] == "sent");
+    let all_sent = |all: &[Json]| all.len() == runs && all.iter().all(|one| one["status"] == "sent");
     client.until(&format!("notification={round}"), all_sent).await
 }
 
@@ -56,12 +58,13 @@ async fn one_that_hangs_and_one_that_is_gone_do_not_delay_the_others() {
     slow.answer_always(held);
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": [0.1, 3600] } }));
     let client = serving.client();
-    let alone = p99(&accepted_to_sent(&told(&client, "alone", &healthy.url("/"), &[]).await));
+    let alone = p99(&accepted_to_sent(&told(&client, RUNS, "alone", &healthy.url("/"), &[]).await));
     let others = [("slow", &*slow.url("/")), ("dead", &*slow.refused_url("/"))];
-    let beside = p99(&accepted_to_sent(&told(&client, "beside", &healthy.url("/"), &others).await));
+    let beside = p99(&accepted_to_sent(&told(&client, RUNS, "beside", &healthy.url("/"), &others).await));
 
     // All of that while the slow one holds as many attempts as it may, and none of its own or the dead one's is done.
-    assert_eq!(slow.requests().len(), PERMITS);
+    in_time("the slow one's attempts", slow.until_requests(UNPROVED)).await;
+    assert_eq!(slow.requests().len(), UNPROVED);
     for name in ["slow", "dead"] {
         let waiting = client.deliveries(&format!("notification={name}")).await;
         assert_eq!(waiting.len(), RUNS, "{name}");
@@ -78,4 +81,38 @@ async fn one_that_hangs_and_one_that_is_gone_do_not_delay_the_others() {
     hold.release();
     client.until("notification=slow", |all| all.iter().all(|one| one["status"] == "sent")).await;
     assert_eq!(slow.requests().len(), RUNS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_hang_leave_room_for_the_others() {
+    // All of what they are told of, at once, would be more than there are places.
+    let (count, runs) = (40, UNPROVED);
+    let (folder, healthy) = (Folder::new(), FakeHttp::start().await);
+    let (held, hold) = Answer::ok().held();
+    let mut hanging = Vec::new();
+    for index in 0..count {
+        let peer = FakeHttp::start().await;
+        peer.answer_always(held.clone());
+        hanging.push((format!("hanging-{index}"), peer.url("/"), peer));
+    }
+    let serving = Serving::start(&folder, &json!({}));
+    let client = serving.client();
+    let others: Vec<(&str, &str)> = hanging.iter().map(|(name, url, _)| (&**name, &**url)).collect();
+    told(&client, runs, "healthy", &healthy.url("/"), &others).await;
+    assert_eq!(healthy.requests().len(), runs);
+
+    // Meanwhile each of them holds an attempt at least, and nothing of theirs is done.
+    for (name, _, peer) in &hanging {
+        in_time(name, peer.until_requests(1)).await;
+        assert!(peer.requests().len() <= UNPROVED, "{name}: {}", peer.requests().len());
+        let all = client.deliveries(&format!("notification={name}")).await;
+        let is_open = |one: &Json| ["pending", "leased", "retry"].map(Json::from).contains(&one["status"]);
+        assert!(all.len() == runs && all.iter().all(is_open), "{name}: {all:?}");
+    }
+
+    hold.release();
+    let all = client.settled().await;
+    assert_eq!(all.len(), runs * (count + 1));
+    assert!(all.iter().all(|one| one["status"] == "sent" && one["attempt_count"] == 1), "{all:?}");
+    assert!(hanging.iter().all(|(_, _, peer)| peer.requests().len() == runs));
 }

@@ -1,6 +1,5 @@
 //! The API as MLRun's SDK uses it: its bodies, its spellings, its order of calls.
 
-use reqwest::Method;
 use runbell_testkit::{Answer, FakeHttp};
 use serde_json::{Value as Json, json};
 
@@ -14,12 +13,12 @@ const STARTED: &str = r#"{"kind": "run", "metadata": {"name": "train", "uid": "u
     "status": {"state": "running", "start_time": "2026-01-31T12:00:00+00:00"}}"#;
 
 async fn patch(client: &Client, body: &str) -> crate::serving::Answered {
-    client.send(Method::PATCH, "projects/p/runs/u?iter=0", body.to_owned()).await
+    client.send_text("PATCH", "projects/p/runs/u?iter=0", body).await
 }
 
 async fn set(client: &Client, uid: &str, list: Json) -> crate::serving::Answered {
     let path = format!("projects/p/runs/{uid}/notifications");
-    client.send(Method::PUT, &path, json!({ "notifications": list }).to_string()).await
+    client.send("PUT", &path, &json!({ "notifications": list })).await
 }
 
 async fn read(client: &Client) -> Json {
@@ -38,7 +37,7 @@ async fn a_local_run_is_stored_changed_read_and_deleted() {
     let serving = Serving::start(&folder, &json!({}));
     let client = serving.client();
     let run = "projects/p/runs/u?iter=0";
-    assert_eq!(client.send(Method::POST, run, STARTED.to_owned()).await.ok(), json!({}));
+    assert_eq!(client.send_text("POST", run, STARTED).await.ok(), json!({}));
     // What the run itself carries is the SDK's to send: redacted here, and registered nowhere.
     let stored = read(&client).await;
     assert!(!stored.to_string().contains("CANARY") && stored["spec"]["parameters"]["rate"].is_null(), "{stored}");
@@ -61,29 +60,29 @@ async fn a_local_run_is_stored_changed_read_and_deleted() {
     assert!(client.deliveries("").await.is_empty() && sink.requests().is_empty());
 
     for (method, path, body, status, part) in [
-        (Method::POST, run, "{", 400, "JSON"),
-        (Method::POST, run, "[]", 400, "must be a JSON object"),
-        (Method::POST, run, "", 400, "required"),
-        (Method::POST, run, r#"{"metadata": {"uid": "other"}}"#, 400, "metadata.uid"),
-        (Method::PATCH, run, r#"{"status.state.x": 1}"#, 400, "status.state.x"),
-        (Method::PATCH, "projects/p/runs/none", r#"{"status.state": "completed"}"#, 404, "the run"),
-        (Method::GET, "projects/p/runs/u?format=other", "", 400, "format"),
-        (Method::GET, "projects/p/runs/u?iter=x", "", 400, "iter"),
-        (Method::GET, "projects/p/runs?iter=perhaps", "", 400, "iter: must be true or false"),
-        (Method::GET, "projects/p/runs?page-token=x", "", 400, "page-token"),
-        (Method::GET, "projects/p/nothing", "", 404, "no such path"),
-        (Method::DELETE, "projects/p/runs", "", 405, "method"),
+        ("POST", run, "{", 400, "JSON"),
+        ("POST", run, "[]", 400, "must be a JSON object"),
+        ("POST", run, "", 400, "required"),
+        ("POST", run, r#"{"metadata": {"uid": "other"}}"#, 400, "metadata.uid"),
+        ("PATCH", run, r#"{"status.state.x": 1}"#, 400, "status.state.x"),
+        ("PATCH", "projects/p/runs/none", r#"{"status.state": "completed"}"#, 404, "the run"),
+        ("GET", "projects/p/runs/u?format=other", "", 400, "format"),
+        ("GET", "projects/p/runs/u?iter=x", "", 400, "iter"),
+        ("GET", "projects/p/runs?iter=perhaps", "", 400, "iter: must be true or false"),
+        ("GET", "projects/p/runs?page-token=x", "", 400, "page-token"),
+        ("GET", "projects/p/nothing", "", 404, "no such path"),
+        ("DELETE", "projects/p/runs", "", 405, "method"),
     ] {
-        let detail = client.send(method.clone(), path, body.to_owned()).await.refused(status);
+        let detail = client.send_text(method, path, body).await.refused(status);
         assert!(detail.contains(part), "{method} {path} {body}: {detail}");
     }
 
     assert_eq!(client.post("projects/p/runs/u/heartbeat", &Json::Null).await.ok(), json!({}));
     client.post("projects/p/runs/none/heartbeat", &Json::Null).await.refused(404);
-    client.send(Method::DELETE, run, String::new()).await.ok();
+    client.send_text("DELETE", run, "").await.ok();
     client.get(run).await.refused(404);
     // Once more, as the SDK may.
-    client.send(Method::DELETE, run, String::new()).await.ok();
+    client.send_text("DELETE", run, "").await.ok();
     serving.stop().await;
 }
 
@@ -93,7 +92,7 @@ async fn registered_notifications_follow_the_run() {
     let serving = Serving::start(&folder, &json!({}));
     let client = serving.client();
     set(&client, "u", json!([])).await.refused(404);
-    client.send(Method::POST, "projects/p/runs/u", STARTED.to_owned()).await.ok();
+    client.send_text("POST", "projects/p/runs/u", STARTED).await.ok();
     let detail = set(&client, "u", json!([{ "kind": "slak", "name": "n", "secret_params": {} }])).await.refused(400);
     assert!(detail.contains("notifications[0].kind"), "{detail}");
     let detail = set(&client, "u", json!([{ "kind": "webhook", "name": "n", "when": ["never"] }])).await.refused(400);
@@ -107,13 +106,13 @@ async fn registered_notifications_follow_the_run() {
 
     // Asked for: what is owed for the state it is in, once.
     let push = "projects/p/runs/u/push-notifications";
-    let task = client.send(Method::POST, push, String::new()).await;
-    assert_eq!((task.status, &task.body["kind"]), (202, &json!("BackgroundTask")), "{task:?}");
-    let path = format!("projects/p/background-tasks/{}", task.body["metadata"]["name"].as_str().expect("a name"));
+    let task = client.send_text("POST", push, "").await;
+    assert_eq!((task.status, &task.json()["kind"]), (202, &json!("BackgroundTask")), "{task:?}");
+    let path = format!("projects/p/background-tasks/{}", task.json()["metadata"]["name"].as_str().expect("a name"));
     in_time("the task's success", async { while client.get(&path).await.ok()["status"]["state"] != "succeeded" {} })
         .await;
-    let again = client.send(Method::POST, push, String::new()).await;
-    assert_eq!((again.status, &again.body["status"]["state"]), (200, &json!("succeeded")), "{again:?}");
+    let again = client.send_text("POST", push, "").await;
+    assert_eq!((again.status, &again.json()["status"]["state"]), (200, &json!("succeeded")), "{again:?}");
     client.get("projects/p/background-tasks/none").await.refused(404);
     client.post("projects/p/runs/none/push-notifications", &Json::Null).await.refused(404);
 
@@ -124,7 +123,7 @@ async fn registered_notifications_follow_the_run() {
     client.settled().await;
     let late = patch(&client, r#"{"status.state": "running"}"#).await.refused(409);
     assert!(late.contains("the run has ended (completed)"), "{late}");
-    client.send(Method::POST, "projects/p/runs/u", STARTED.to_owned()).await.refused(409);
+    client.send_text("POST", "projects/p/runs/u", STARTED).await.refused(409);
     patch(&client, r#"{"status.state": "running", "status.retry_count": 1}"#).await.ok();
     patch(&client, r#"{"status.state": "completed"}"#).await.ok();
     let all = client.settled().await;
@@ -159,7 +158,7 @@ async fn a_changed_list_takes_the_place_of_what_was_not_delivered() {
     broken.answer_always(Answer::status(503));
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": [3600] } }));
     let client = serving.client();
-    client.send(Method::POST, "projects/p/runs/u", STARTED.to_owned()).await.ok();
+    client.send_text("POST", "projects/p/runs/u", STARTED).await.ok();
     let first = json!([webhook("first", &broken.url("/"))]);
     set(&client, "u", first.clone()).await.ok();
     patch(&client, r#"{"status.state": "completed"}"#).await.ok();

@@ -74,13 +74,10 @@ async fn a_stop_finishes_what_is_under_way_and_the_next_start_delivers_the_rest(
     serving.terminate();
     serving.until_logged("stopping").await;
     // No answer comes any more, but the attempt that is under way is waited for.
-    in_time("refused connections", async {
-        while client.try_send(reqwest::Method::GET, "healthz", String::new()).await.is_ok() {}
-    })
-    .await;
+    in_time("refused connections", async { while client.try_send("GET", "healthz", "").await.is_ok() {} }).await;
     hold.release();
     let (status, log) = serving.ended().await;
-    assert!(status.success(), "{status}: {log}");
+    assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&log));
     assert_eq!(is_slow(&sink), 1);
 
     sink.answer_with(answer(false));
@@ -108,7 +105,7 @@ async fn a_store_is_one_servers_and_of_one_version() {
     let (folder, sink) = (Folder::new(), FakeHttp::start().await);
     let serving = Serving::start(&folder, &json!({}));
     let refused = |part: &str| {
-        let said = say(&mut crate::serving::serve(&folder, &json!({})));
+        let said = say(&mut crate::serving::serve(&folder, &[]));
         let one_line = said.err.trim_end().lines().count() == 1;
         assert!(said.code == Some(2) && said.out.is_empty() && one_line && said.err.contains(part), "{said:?}");
     };

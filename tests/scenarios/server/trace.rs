@@ -18,8 +18,7 @@ fn traced(folder: &Folder) -> Option<Result<Serving, String>> {
     }
     let mut command = std::process::Command::new(found.expect("it was found"));
     command.args(["-D", "-f", "-y", "-s", "256", "-e", CALLS, "-e", "signal=none", "-o"]).arg(folder.path("trace"));
-    let command = under(command, &serve(folder, &json!({})));
-    Some(Serving::of(command))
+    Some(Serving::try_of(&mut under(command, &serve(folder, &[]))))
 }
 
 /// A system call in a trace.

@@ -1,15 +1,16 @@
 //! Leases what is due, attempts it, and records how it ended.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use runbell_core::{
     DeliveryKey, Error, ErrorKind, Links, Notification, Result, RetryPolicy, RunSnapshot, SecretValues, Timestamp,
     Transition, value,
 };
 use runbell_store::{Completion, Ending, Lease, Recorded, StoreResult};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::breaker::Breakers;
@@ -34,7 +35,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const BUSY: Duration = Duration::from_secs(30);
 
 /// How many attempts may be under way to a destination that was not reached the last time. Small against all places
-/// together (256), so that many targets that hang at once leave room for those that do not.
+/// together (256), so that many targets that hang at once leave room for those that do not. Once such attempts take half of
+/// all places, each of these destinations may have a single one.
 const UNPROVED: usize = 8;
 
 /// How long to leave a store alone that does not answer.
@@ -55,12 +57,16 @@ struct Inner {
     parking: Parking,
     at_once: u32,
     places: Arc<Semaphore>,
+    /// How many attempts are under way to destinations that were not reached the last time.
+    unproved: AtomicUsize,
     due: Notify,
     /// It looks for what is due: at rest nothing is delivered.
     serving: Flag,
     /// There was more due than there were places.
     starved: AtomicBool,
     stopping: Flag,
+    /// Held from a claim until what it brought is started or handed back.
+    claiming: Mutex<()>,
 }
 
 /// The right to one attempt, of all that may be under way.
@@ -80,10 +86,12 @@ impl Worker {
             parking: Parking::default(),
             at_once,
             places: Arc::new(Semaphore::new(at_once as usize)),
+            unproved: AtomicUsize::new(0),
             due: Notify::new(),
             serving: Flag::default(),
             starved: AtomicBool::new(false),
             stopping: Flag::default(),
+            claiming: Mutex::default(),
         }))
     }
 
@@ -99,7 +107,7 @@ impl Worker {
     /// Up to `count` places for what is not in the store yet; none while what is due waits for places itself.
     pub(super) fn reserve(&self, count: usize) -> Vec<Place> {
         let inner = &self.0;
-        if !inner.serving.is_set() || inner.stopping.is_set() || inner.starved.load(Ordering::Relaxed) {
+        if !inner.serving.is_set() || inner.stopping.is_set() || inner.starved.load(Ordering::SeqCst) {
             return Vec::new();
         }
         (0..count).map_while(|_| Arc::clone(&inner.places).try_acquire_owned().ok()).collect()
@@ -118,47 +126,32 @@ impl Worker {
             let may_follow = inner.deliver(lease, ready).await;
             drop(place);
             // What waited for a place, or behind this one, may go now.
-            if may_follow || inner.starved.load(Ordering::Relaxed) {
+            if may_follow || inner.starved.load(Ordering::SeqCst) {
                 worker.wake();
             }
         });
     }
 
     pub(super) async fn stop(&self, deadline: Duration) {
-        self.0.stopping.set();
+        let inner = &self.0;
+        inner.stopping.set();
+        let at_rest = async {
+            // What is being claimed is handed back first.
+            drop(inner.claiming.lock().await);
+            Arc::clone(&inner.places).acquire_many_owned(inner.at_once).await
+        };
         // What is left when time is up keeps its lease, and whoever opens the store next ends that.
-        drop(timeout(deadline, Arc::clone(&self.0.places).acquire_many_owned(self.0.at_once)).await);
+        let all = timeout(deadline, at_rest).await;
+        if all.is_ok() {
+            // Closed while all are held: whoever looked before it was told to stop finds no place any more.
+            inner.places.close();
+        }
     }
 
     pub(super) async fn serve(self) {
         let inner = &self.0;
         inner.serving.set();
-        while !inner.stopping.is_set() {
-            let free = inner.places.available_permits().min(CLAIM);
-            let claimed = match free {
-                0 => None,
-                free => match inner.desk.store.claim(inner.now(), free, LEASE).await {
-                    Ok(claimed) => Some(claimed),
-                    Err(error) => {
-                        tracing::error!(%error, "nothing can be delivered");
-                        sleep(STORE_DOWN).await;
-                        continue;
-                    }
-                },
-            };
-            let next_due = claimed.as_ref().and_then(|claimed| claimed.next_due);
-            let leases = claimed.map(|claimed| claimed.leases).unwrap_or_default();
-            inner.starved.store(leases.len() == free, Ordering::Relaxed);
-            for lease in leases {
-                let Ok(place) = Arc::clone(&inner.places).try_acquire_owned() else {
-                    // Somebody reserved it meanwhile.
-                    inner.hand_back(lease).await;
-                    continue;
-                };
-                self.start(lease, None, place);
-            }
-            // Without a free place only the end of an attempt changes anything.
-            let wait = next_due.map_or(LOOK_AGAIN, |due| inner.until(due).min(LOOK_AGAIN));
+        while let Some(wait) = self.take_up().await {
             if !wait.is_zero() {
                 tokio::select! {
                     () = inner.due.notified() => {}
@@ -167,6 +160,47 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Starts what is due, as much as there are places for, and returns how long nothing else is; `None` at the end.
+    async fn take_up(&self) -> Option<Duration> {
+        let inner = &self.0;
+        let _claiming = inner.claiming.lock().await;
+        if inner.stopping.is_set() {
+            return None;
+        }
+        let free = inner.places.available_permits().min(CLAIM);
+        let claimed = match free {
+            0 => None,
+            free => match inner.desk.store.claim(inner.now(), free, LEASE).await {
+                Ok(claimed) => Some(claimed),
+                Err(error) => {
+                    tracing::error!(%error, "nothing can be delivered");
+                    drop(timeout(STORE_DOWN, inner.stopping.wait()).await);
+                    return Some(Duration::ZERO);
+                }
+            },
+        };
+        let next_due = claimed.as_ref().and_then(|claimed| claimed.next_due);
+        let leases = claimed.map(|claimed| claimed.leases).unwrap_or_default();
+        let is_full = leases.len() == free;
+        let mut left = Vec::new();
+        for lease in leases {
+            // It may have been told to stop, or somebody reserved the place meanwhile.
+            match Arc::clone(&inner.places).try_acquire_owned() {
+                Ok(place) if !inner.stopping.is_set() => self.start(lease, None, place),
+                _ => left.push(lease),
+            }
+        }
+        let was_short = free == 0 || !left.is_empty();
+        join_all(left.into_iter().map(|lease| inner.hand_back(lease))).await;
+        inner.starved.store(is_full || was_short, Ordering::SeqCst);
+        // Without a free place only the end of an attempt changes anything; one that ended before this said it is starved
+        // has woken nobody.
+        if was_short && inner.places.available_permits() > 0 {
+            return Some(Duration::ZERO);
+        }
+        Some(next_due.map_or(LOOK_AGAIN, |due| inner.until(due).min(LOOK_AGAIN)))
     }
 }
 
@@ -266,6 +300,12 @@ impl Inner {
         observer(&Attempted { kind, outcome, error, took, since_accepted });
     }
 
+    /// How many attempts may be under way to a destination that was not reached the last time.
+    fn at_most(&self) -> usize {
+        let half = self.at_once as usize / 2;
+        if self.unproved.load(Ordering::Relaxed) < half { UNPROVED } else { 1 }
+    }
+
     /// Makes due what waits for room at a destination, as much as there is room for.
     async fn make_room(&self, name: &str, destination: &Destination) {
         if self.breakers.is_open(name, Instant::now()) {
@@ -273,7 +313,7 @@ impl Inner {
         }
         let room = match self.breakers.is_proved(name) {
             true => destination.room(),
-            false => UNPROVED.saturating_sub(destination.under_way()),
+            false => self.at_most().saturating_sub(destination.under_way()),
         };
         let leaving = self.parking.leave(name, room);
         if leaving.is_empty() {
@@ -309,7 +349,8 @@ impl Inner {
         let name = &prepared.limits.destination;
         let destination = self.destinations.get(&prepared.limits);
         let parked = |wait| End::Parked((Arc::clone(name), Arc::clone(&destination)), wait);
-        if destination.under_way() >= UNPROVED && !self.breakers.is_proved(name) {
+        let is_proved = self.breakers.is_proved(name);
+        if !is_proved && destination.under_way() >= self.at_most() {
             return parked(BUSY);
         }
         let Some(permit) = destination.try_permit() else { return parked(BUSY) };
@@ -336,7 +377,9 @@ impl Inner {
             clock: self.desk.shop.cx.clock.as_ref(),
             at_most: Duration::MAX,
         };
+        let unproved = (!is_proved).then(|| Counted::new(&self.unproved));
         let outcome = attempt.make(permit).await;
+        drop(unproved);
         // One that answers is there, whatever it says: others at the same host may fare better.
         let unreachable = |error: &Error| {
             matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout) && error.get("status").is_none()
@@ -360,6 +403,22 @@ impl Inner {
         let entries = vec![Ok(Arc::clone(&prepared))];
         let plan = Plan::of_registered(transition, entries, SecretValues::default(), shop);
         Ok((prepared, Arc::new(plan)))
+    }
+}
+
+/// Counts an attempt while it is under way.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Counted(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

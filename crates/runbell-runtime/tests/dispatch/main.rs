@@ -9,7 +9,7 @@ mod secrets;
 mod send_test;
 mod shutdown;
 
-use runbell_core::{Notification, RunState, Value};
+use runbell_core::{ErrorKind, Notification, RunState, Value};
 use runbell_runtime::Status;
 use scripted::{Stage, Step, done};
 
@@ -100,6 +100,32 @@ async fn a_panicking_sender_harms_nobody() {
     assert_eq!(report.lines[0].reason, "internal: the sender panicked");
     assert_eq!(report.lines[1].reason, "internal: the sender panicked while rendering");
     assert_eq!(report.lines[2].status, Status::Sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_panics_over_params_harms_nobody() {
+    const PANICKED: &str = "the kind panicked while it was made ready";
+    let stage = Stage::new();
+    let notifier = stage.notifier([stage.notification("good")]);
+    let own = ["panics-at-validate", "panics-at-build"];
+    let mut run = done("u1");
+    let list = own.map(|name| serde_json::json!({ "kind": "scripted", "name": name, "params": { "target": name } }));
+    run["spec"] = serde_json::json!({ "notifications": list });
+    let report = notifier.run_changed(&run).await;
+    let reasons: Vec<&str> = report.lines.iter().map(|line| line.reason.as_str()).collect();
+    assert_eq!(reasons, [&format!("internal: {PANICKED}"), &format!("internal: {PANICKED}"), "matched"]);
+    for target in own {
+        let builder = stage.builder().notification(stage.notification(target));
+        // Building it is left to whoever sends it.
+        let faults: Vec<String> = builder.check().faults().map(ToString::to_string).collect();
+        let expected = (target == "panics-at-validate").then(|| format!("[0]: {PANICKED}"));
+        assert_eq!(faults, Vec::from_iter(expected));
+        let error = builder.build().map(drop).expect_err("refused");
+        assert_eq!(
+            (error.kind(), error.message()),
+            (ErrorKind::Internal, &*format!("notification `{target}`: {PANICKED}"))
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

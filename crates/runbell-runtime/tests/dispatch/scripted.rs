@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use runbell_core::{
-    BuildContext, Clock as _, Error, ErrorKind, Limits, Message, Notification, Pace, Payload, Receipt, Registry,
-    Rendered, Result, RunSnapshot, RunState, RunView as _, Secret, SendContext, Sender, SenderKind, SystemClock,
-    Timestamp,
+    BuildContext, Clock as _, Error, ErrorKind, Findings, Limits, Message, Notification, Pace, Payload, Receipt,
+    Registry, Rendered, Result, RunSnapshot, RunState, RunView as _, Secret, SendContext, Sender, SenderKind,
+    SystemClock, Timestamp,
 };
 use runbell_runtime::{Notifier, NotifierBuilder};
 use schemars::JsonSchema;
@@ -141,7 +141,13 @@ impl SenderKind for Scripted {
     type Params = ScriptedParams;
     type Sender = ScriptedSender;
 
+    fn validate(params: &ScriptedParams, _: &BuildContext) -> Findings {
+        assert_ne!(params.target, "panics-at-validate", "this target panics");
+        Findings::default()
+    }
+
     fn build(params: ScriptedParams, cx: &BuildContext) -> Result<ScriptedSender> {
+        assert_ne!(params.target, "panics-at-build", "this target panics");
         let shared = cx.shared.get_or_init(Shared::default);
         Ok(ScriptedSender { target: params.target, shared: (*shared).clone(), started: tokio::time::Instant::now() })
     }

@@ -1,6 +1,8 @@
 //! Durable dispatch, from an event to what the target got, on a real store and over real connections.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod fragile;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,10 +43,16 @@ impl Site {
     }
 
     fn start_with(&self, options: DispatcherOptions) -> Dispatcher {
-        let registry = Registry::collect([&runbell_webhook::REGISTRATION, &runbell_console::REGISTRATION]);
-        let keys = KeyRing::new([("test".to_owned(), [7; 32])]).expect("a key");
-        Dispatcher::start(self.open(), registry.expect("two kinds"), BuildContext::server(), keys, options)
+        let dispatcher = at_rest(self.open(), options);
+        dispatcher.deliver();
+        dispatcher
     }
+}
+
+fn at_rest(store: Arc<SqliteStore>, options: DispatcherOptions) -> Dispatcher {
+    let kinds = [&runbell_webhook::REGISTRATION, &runbell_console::REGISTRATION, &fragile::REGISTRATION];
+    let keys = KeyRing::new([("test".to_owned(), [7; 32])]).expect("a key");
+    Dispatcher::at_rest(store, Registry::collect(kinds).expect("kinds"), BuildContext::server(), keys, options)
 }
 
 fn run(uid: &str, state: &str) -> Json {
@@ -142,11 +150,12 @@ async fn one_dead_target_delays_nobody_else() {
     let (site, dead, healthy) = (Site::new(), FakeHttp::start().await, FakeHttp::start().await);
     let dispatcher = site.start_with(DispatcherOptions { at_once: 16, ..DispatcherOptions::default() });
     dead.answer_always(Answer::black_hole());
-    // A target that has not shown that it answers gets little room: what hangs must not take it all.
-    for index in 0..10 {
+    // More than there are places: what hangs must not take them all.
+    for index in 0..20 {
         let list = json!([hook("dead", &dead.url("/x"))]);
         tell(&dispatcher, run(&format!("d{index}"), "completed"), Some(list)).await.expect("taken in");
     }
+    // As many as one that was never reached is given at once.
     until(&dead, 8).await;
     for index in 0..50 {
         let list = json!([hook("healthy", &healthy.url("/x"))]);
@@ -236,4 +245,54 @@ async fn a_changed_list_is_a_new_generation_and_the_time_of_the_run_counts() {
     let all = settled(&dispatcher).await;
     assert_ne!(all[0].key, all[1].key);
     assert!(all[0].created_at > "2026-02-04T00:00:00Z".parse::<Timestamp>().expect("a time"));
+}
+
+#[tokio::test]
+async fn a_kind_that_panics_fails_alone_and_once() {
+    let (site, peer) = (Site::new(), FakeHttp::start().await);
+    let dispatcher = site.start();
+    let fragile = |at: &str| json!({ "kind": "fragile", "name": at, "params": { "panics_at": at } });
+    let refused = tell(&dispatcher, run("u", "completed"), Some(json!([fragile("validate")]))).await;
+    let Err(EventError::Invalid(found)) = refused else { panic!("{refused:?}") };
+    let faults: Vec<String> = found.faults().map(ToString::to_string).collect();
+    assert_eq!(faults, ["notifications[0]: the kind panicked while it was made ready"]);
+    let list = json!([fragile("build"), hook("hook", &peer.url("/x"))]);
+    assert_eq!(tell(&dispatcher, run("u", "completed"), Some(list)).await.expect("taken in").deliveries.len(), 2);
+    until(&peer, 1).await;
+    let all = settled(&dispatcher).await;
+    let told: Vec<_> = all.iter().map(|one| (one.status, one.attempts, one.reason.as_deref())).collect();
+    let reason = "internal: the kind panicked while it was made ready";
+    assert_eq!(told[0], (DeliveryState::Failed, 1, Some(reason)));
+    assert_eq!((told[1].0, told[1].1), (DeliveryState::Sent, 1));
+}
+
+#[tokio::test]
+async fn whenever_it_stops_nothing_stays_leased() {
+    let (site, peer) = (Site::new(), FakeHttp::start().await);
+    let store = site.open();
+    let (rounds, runs) = (40, 5);
+    for round in 0..rounds {
+        let dispatcher = at_rest(Arc::clone(&store), DispatcherOptions::default());
+        for index in 0..runs {
+            let list = json!([hook("hook", &peer.url("/x"))]);
+            tell(&dispatcher, run(&format!("u{round}-{index}"), "completed"), Some(list)).await.expect("taken in");
+        }
+        dispatcher.deliver();
+        // Before, while and after it claims.
+        for _ in 0..round * 4 {
+            tokio::task::yield_now().await;
+        }
+        let all = settled(&dispatcher).await;
+        let (sent, rest): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.status == DeliveryState::Sent);
+        assert!(rest.iter().all(|one| one.status == DeliveryState::Pending && one.attempts == 0), "{rest:?}");
+        assert_eq!(peer.requests().len(), sent.len());
+        // It takes nothing up any more, nor does it wait again.
+        dispatcher.stop(PATIENCE).await;
+    }
+    let dispatcher = at_rest(store, DispatcherOptions::default());
+    dispatcher.deliver();
+    until(&peer, rounds * runs).await;
+    let all = settled(&dispatcher).await;
+    assert!(all.iter().all(|one| one.status == DeliveryState::Sent && one.attempts == 1), "{all:?}");
+    assert_eq!((all.len(), peer.requests().len()), (rounds * runs, rounds * runs));
 }
