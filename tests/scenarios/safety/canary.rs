@@ -316,7 +316,7 @@ async fn a_server_keeps_every_secret() {
         peers.push((first, second));
     }
     // The same run once more, and changed afterwards.
-    let event = json!({ "run": planted.run("completed", true) });
+    let event = json!({ "run": planted.run("error", true) });
     asked.send("POST", "projects/p/runs/success/events", &event).await.expect(200);
     let changes = json!({ "status.error": planted.repeated(true), "status.results": { &planted.header.text: planted.git.text },
         "spec.notifications": planted.run("error", true)["spec"]["notifications"] });

@@ -380,9 +380,10 @@ impl Inner {
         let unproved = (!is_proved).then(|| Counted::new(&self.unproved));
         let outcome = attempt.make(permit).await;
         drop(unproved);
-        // One that answers is there, whatever it says: others at the same host may fare better.
+        // One that answers is there, and others at the same host may fare better, unless it says that nobody is behind it.
         let unreachable = |error: &Error| {
-            matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout) && error.get("status").is_none()
+            matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
+                && error.get("status").is_none_or(|status| ["502", "503", "504"].contains(&status))
         };
         self.breakers.note(name, !outcome.as_ref().is_err_and(unreachable), Instant::now());
         self.make_room(name, &destination).await;
