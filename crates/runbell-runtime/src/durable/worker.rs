@@ -280,7 +280,7 @@ impl Inner {
             match self.desk.store.complete(completion.clone()).await {
                 Err(error) if Instant::now() < until && !self.stopping.is_set() => {
                     tracing::warn!(id = completion.id, %error, "an attempt cannot be recorded yet");
-                    sleep(STORE_DOWN).await;
+                    drop(timeout(STORE_DOWN, self.stopping.wait()).await);
                 }
                 recorded => return recorded,
             }
