@@ -258,18 +258,6 @@ fn is_whole(file: &Path) -> std::io::Result<bool> {
     Ok(head.starts_with(b"SQLite format 3\0") && length == page * pages)
 }
 
-/// A text as one segment of a path, or as a value in a query.
-pub(crate) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'.' => out.push(char::from(byte)),
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,7 +274,7 @@ mod tests {
         let Way::Remote(remote) = api("rbt_1").way else { panic!("it is one") };
         let request = remote.request("GET", "/api/v1/tokens", Vec::new());
         assert_eq!(request.url.reveal(), "http://h/x/api/v1/tokens");
-        assert_eq!(encoded("a/b ü?"), "a%2Fb%20%C3%BC%3F");
+        assert_eq!(text::percent_encoded("a/b ü?"), "a%2Fb%20%C3%BC%3F");
     }
 
     #[test]

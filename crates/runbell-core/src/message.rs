@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::key::DeliveryKey;
 use crate::run::RunSnapshot;
 use crate::state::{RunState, Severity};
+use crate::text::percent_encoded;
 use crate::value::Value;
 
 /// One message, ready to be rendered by any kind.
@@ -57,31 +58,13 @@ impl Links {
         let mut url = String::with_capacity(ui.len() + run.project().len() + run.name().len() + run.uid().len() + 64);
         url.push_str(ui);
         url.push_str("/projects/");
-        percent_encode(run.project(), &mut url);
+        url.push_str(&percent_encoded(run.project()));
         url.push_str("/jobs/monitor-jobs/");
-        percent_encode(run.name(), &mut url);
+        url.push_str(&percent_encoded(run.name()));
         url.push('/');
-        percent_encode(if run.uid().is_empty() { "None" } else { run.uid() }, &mut url);
+        url.push_str(&percent_encoded(if run.uid().is_empty() { "None" } else { run.uid() }));
         url.push_str("/overview");
         Some(url)
-    }
-}
-
-/// Encodes a path segment, so that run data cannot leave its place in a link or end it.
-fn percent_encode(segment: &str, out: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let stays = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    let mut rest = segment;
-    while !rest.is_empty() {
-        let plain = rest.bytes().take_while(|byte| stays(*byte)).count();
-        out.push_str(&rest[..plain]);
-        let Some(character) = rest[plain..].chars().next() else { break };
-        for byte in rest[plain..plain + character.len_utf8()].bytes() {
-            out.push('%');
-            out.push(HEX[usize::from(byte >> 4)].into());
-            out.push(HEX[usize::from(byte & 15)].into());
-        }
-        rest = &rest[plain + character.len_utf8()..];
     }
 }
 

@@ -195,6 +195,21 @@ impl SecretValues {
         }
     }
 
+    /// As [`redact`](Self::redact), for a run's document: which run it is stays. That is no secret, even where a secret
+    /// holds it, as a target's URL may hold a uid; and with it redacted two runs would be one.
+    pub fn redact_run(&self, document: &mut Value) {
+        const IDENTITY: [&str; 2] = ["project", "uid"];
+        let identity = IDENTITY.map(|field| document.at(&["metadata", field]).cloned());
+        self.redact(document);
+        let Value::Map(run) = document else { return };
+        let Some(Value::Map(metadata)) = run.get_mut("metadata") else { return };
+        for (field, value) in IDENTITY.into_iter().zip(identity) {
+            if let Some(value) = value {
+                metadata.insert(field.to_owned(), value);
+            }
+        }
+    }
+
     fn replace(&self, value: &mut Value) {
         match value {
             Value::String(text) => {

@@ -34,6 +34,20 @@ pub fn inert_lines(text: &str) -> String {
     out
 }
 
+/// `text` as one segment of a URL's path, or one value of its query: it can neither leave its place nor end it.
+pub fn percent_encoded(text: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(byte.into());
+        } else {
+            out.extend(['%', HEX[usize::from(byte >> 4)].into(), HEX[usize::from(byte & 15)].into()]);
+        }
+    }
+    out
+}
+
 /// `text` on one line.
 pub fn inert_line(text: &str) -> String {
     text.chars().map(visible).collect()

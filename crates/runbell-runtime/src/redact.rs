@@ -2,14 +2,9 @@
 
 use runbell_core::{Map, REDACTED, Registry, SECRET_KEY, SecretValues, Value};
 
-/// What says which run it is. It is no secret, even where a secret holds it, as a target's URL may hold a uid; and with
-/// it redacted two runs would be one.
-const IDENTITY: [&str; 2] = ["project", "uid"];
-
 /// Redacts a run document in place: what its own notifications keep secret, and every secret value wherever it
 /// stands. A reference to a stored secret is no secret and stays, as in MLRun; and so does which run it is.
 pub(crate) fn redact(document: &mut Value, registry: &Registry, secrets: &SecretValues) {
-    let identity = IDENTITY.map(|field| document.at(&["metadata", field]).cloned());
     if let Some(notifications) = notifications_of(document) {
         for notification in notifications {
             if let Value::Map(notification) = notification {
@@ -17,16 +12,7 @@ pub(crate) fn redact(document: &mut Value, registry: &Registry, secrets: &Secret
             }
         }
     }
-    secrets.redact(document);
-    if let Value::Map(run) = document
-        && let Some(Value::Map(metadata)) = run.get_mut("metadata")
-    {
-        for (field, value) in IDENTITY.into_iter().zip(identity) {
-            if let Some(value) = value {
-                metadata.insert(field.to_owned(), value);
-            }
-        }
-    }
+    secrets.redact_run(document);
 }
 
 fn notifications_of(document: &mut Value) -> Option<&mut Vec<Value>> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioTimer;
 use runbell_core::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -65,12 +66,12 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
     let served = match tls {
         None => {
             let mut server = axum_server::from_tcp(listener)?.handle(handle);
-            server.http_builder().http1().header_read_timeout(HEAD).timer(hyper_timer());
+            server.http_builder().http1().header_read_timeout(HEAD).timer(TokioTimer::new());
             server.serve(service).await
         }
         Some(tls) => {
             let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
-            server.http_builder().http1().header_read_timeout(HEAD).timer(hyper_timer());
+            server.http_builder().http1().header_read_timeout(HEAD).timer(TokioTimer::new());
             server.serve(service).await
         }
     };
@@ -88,10 +89,6 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
         tracing::warn!("the store is still in use; it is closed by the system");
     }
     served.context("listening ended")
-}
-
-fn hyper_timer() -> hyper_util::rt::TokioTimer {
-    hyper_util::rt::TokioTimer::new()
 }
 
 async fn stop_on_signal(handle: Handle<SocketAddr>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use runbell::remote::{Courier, CourierOptions, RemoteClient, RemoteEvent, Untold, register};
 use runbell::{
     BuildContext, Clock as _, Finding, MASK, Notification, Notifier, ReportLine, Route, Run, RunSnapshot, RunState,
-    RunView as _, SecretValues, Status, SystemClock, Transition, Value, route, text,
+    RunView as _, SecretValues, Status, SystemClock, Transition, route, text,
 };
 use tokio::time::{Instant, timeout};
 
@@ -102,7 +102,8 @@ impl Teller {
         let told = match &self.remote {
             None => self.here.enqueue(run),
             Some(remote) => run.freeze().and_then(|snapshot| {
-                let document = redacted(snapshot, &remote.secrets);
+                let mut document = snapshot.into_document();
+                remote.secrets.redact_run(&mut document);
                 remote.tell(RunSnapshot::new(document.clone())?);
                 self.here.enqueue(&document)
             }),
@@ -301,20 +302,6 @@ fn of_earlier(lines: &[spool::Line], server: &str, is_reachable: bool) -> Vec<St
         said.push(format!("{} of earlier runs stay spooled: {}", events(left), line.reason));
     }
     said
-}
-
-/// The run without secrets. Project and uid stay, for they say which run it is: a project's name may well stand in the
-/// URL of its own webhook.
-fn redacted(run: RunSnapshot, secrets: &SecretValues) -> Value {
-    let mut document = run.clone().into_document();
-    secrets.redact(&mut document);
-    if let Value::Map(parts) = &mut document
-        && let Some(Value::Map(metadata)) = parts.get_mut("metadata")
-    {
-        metadata.insert("project".to_owned(), run.project().into());
-        metadata.insert("uid".to_owned(), run.uid().into());
-    }
-    document
 }
 
 /// The notifications, or what is used when there are none.

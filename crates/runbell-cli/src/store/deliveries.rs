@@ -7,7 +7,9 @@ use serde_json::{Value as Json, json};
 
 use super::args::{CancelArgs, DeliveriesVerb, ListArgs, Place, ReplayArgs, ShowArgs};
 use super::{cell, not_done, time};
-use crate::api::{Api, encoded};
+use runbell::text::percent_encoded;
+
+use crate::api::Api;
 use crate::args::Format;
 use crate::{DONE, output};
 
@@ -50,13 +52,13 @@ async fn open(place: &Place) -> anyhow::Result<Api> {
 }
 
 fn base(project: &str) -> String {
-    format!("projects/{}/deliveries", encoded(project))
+    format!("projects/{}/deliveries", percent_encoded(project))
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<u8> {
     let api = open(&args.place).await?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let filters = args.filters.given().map(|(name, value)| format!("&{name}={}", encoded(value)));
+    let filters = args.filters.given().map(|(name, value)| format!("&{name}={}", percent_encoded(value)));
     let mut query = format!("page-size={}{}", limit.min(PAGE), filters.collect::<String>());
     let mut rows = Vec::new();
     let (mut left, mut has_more) = (limit, true);
@@ -71,7 +73,7 @@ async fn list(args: ListArgs) -> anyhow::Result<u8> {
             }
         }
         match page.pagination.page_token {
-            Some(token) => query = format!("page-token={}", encoded(&token)),
+            Some(token) => query = format!("page-token={}", percent_encoded(&token)),
             None => break,
         }
     }

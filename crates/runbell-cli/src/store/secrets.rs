@@ -12,7 +12,9 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::args::{SecretsDeleteArgs, SecretsListArgs, SecretsSetArgs, SecretsVerb};
-use crate::api::{Api, encoded};
+use runbell::text::percent_encoded;
+
+use crate::api::Api;
 use crate::{DONE, NOT_DELIVERED, documents, output};
 
 #[derive(Deserialize)]
@@ -29,7 +31,8 @@ pub(crate) async fn secrets(verb: SecretsVerb) -> anyhow::Result<u8> {
 }
 
 async fn names(api: &Api, project: &str) -> anyhow::Result<Vec<String>> {
-    let Keys { secret_keys } = api.ask("GET", &format!("projects/{}/secret-keys", encoded(project)), None).await?;
+    let Keys { secret_keys } =
+        api.ask("GET", &format!("projects/{}/secret-keys", percent_encoded(project)), None).await?;
     Ok(secret_keys)
 }
 
@@ -58,7 +61,7 @@ async fn set(args: SecretsSetArgs) -> anyhow::Result<u8> {
     let mut api = Api::open(&args.place, Purpose::Seal, args.key_file.as_deref()).await?;
     api.conceal(&value);
     let body = json!({ "provider": "kubernetes", "secrets": { args.name: value } });
-    let path = format!("projects/{}/secrets", encoded(&args.project.project));
+    let path = format!("projects/{}/secrets", percent_encoded(&args.project.project));
     api.ask::<IgnoredAny>("POST", &path, Some(&body)).await?;
     Ok(DONE)
 }
@@ -104,8 +107,8 @@ async fn delete(args: SecretsDeleteArgs) -> anyhow::Result<u8> {
     }
     // Without a name the request would mean all of them.
     if !known.is_empty() {
-        let query: Vec<String> = known.iter().map(|name| format!("secret={}", encoded(name))).collect();
-        let path = format!("projects/{}/secrets?{}", encoded(&args.project.project), query.join("&"));
+        let query: Vec<String> = known.iter().map(|name| format!("secret={}", percent_encoded(name))).collect();
+        let path = format!("projects/{}/secrets?{}", percent_encoded(&args.project.project), query.join("&"));
         api.ask::<IgnoredAny>("DELETE", &path, None).await?;
     }
     Ok(if unknown.is_empty() { DONE } else { NOT_DELIVERED })

@@ -8,7 +8,9 @@ use serde_json::{Value as Json, json};
 
 use super::args::{TokensCreateArgs, TokensListArgs, TokensRevokeArgs, TokensVerb};
 use super::{cell, not_done, time};
-use crate::api::{Api, encoded};
+use runbell::text::percent_encoded;
+
+use crate::api::Api;
 use crate::{DONE, output};
 
 #[derive(Deserialize)]
@@ -57,7 +59,7 @@ async fn revoke(args: TokensRevokeArgs) -> anyhow::Result<u8> {
     let api = Api::open(&args.place, Purpose::Tend, None).await?;
     let mut code = DONE;
     for id in &args.ids {
-        if let Err(refusal) = api.ask::<IgnoredAny>("DELETE", &format!("tokens/{}", encoded(id)), None).await {
+        if let Err(refusal) = api.ask::<IgnoredAny>("DELETE", &format!("tokens/{}", percent_encoded(id)), None).await {
             code = not_done(id, refusal)?;
         }
     }

@@ -129,7 +129,7 @@ impl RemoteClient {
     }
 
     fn request(&self, event: &RemoteEvent) -> HttpRequest {
-        let (project, uid) = (segment(event.run().project()), segment(event.run().uid()));
+        let (project, uid) = (text::percent_encoded(event.run().project()), text::percent_encoded(event.run().uid()));
         let url = format!("{}/api/v1/projects/{project}/runs/{uid}/events", self.base);
         let mut request = HttpRequest {
             method: "POST".to_owned(),
@@ -174,18 +174,6 @@ impl RemoteClient {
 /// Whether a success is one of Runbell's: an object that tells the run's version. It may be cut off.
 fn is_runbells(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"{") && body.windows(9).any(|window| window == b"\"version\"")
-}
-
-/// A text as one segment of a URL's path.
-fn segment(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b'.' => out.push(char::from(byte)),
-            other => out.push_str(&format!("%{other:02X}")),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
