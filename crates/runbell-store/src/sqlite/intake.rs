@@ -9,7 +9,7 @@ use super::upkeep::forget_lists;
 use super::{MATCHED, micros};
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
-use crate::model::{Accepted, Deliver, Intake, Registered};
+use crate::model::{Accepted, Deliver, Intake, NewDelivery, Registered};
 
 pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<Accepted> {
     let now = micros(intake.now);
@@ -17,16 +17,9 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
     // Of a run that is new there is nothing yet to look for.
     let is_new = intake.expected.is_none();
     let mut superseded = Vec::new();
-    let mut notifications = None;
     if let Some(list) = &intake.notifications {
         generation += 1;
-        for secret in &intake.secrets {
-            // Sealed anew: the one that is there may be of a key that is gone.
-            let sql = "INSERT INTO secrets (project, name, sealed) VALUES (?1, ?2, ?3) \
-                       ON CONFLICT DO UPDATE SET sealed = excluded.sealed";
-            connection.prepare_cached(sql)?.execute(params![intake.run.project, secret.name, secret.sealed])?;
-        }
-        notifications = Some(register(connection, run_id, generation, &intake.run.project, list)?);
+        register(connection, run_id, generation, intake, list)?;
         if !is_new {
             superseded = supersede(connection, run_id, now)?;
             let sql = "UPDATE runs SET generation = ?2 WHERE id = ?1";
@@ -41,12 +34,7 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
     if !wanted {
         return Ok(Accepted { version, superseded: superseded.len(), ..Accepted::default() });
     }
-    let notifications = match notifications {
-        Some(registered) => registered,
-        None if intake.deliveries.is_empty() => HashMap::new(),
-        None => notification_ids(connection, run_id, generation)?,
-    };
-    let Made { ids, deliveries, leased } = deliver(connection, intake, run_id, &notifications, now)?;
+    let Made { ids, deliveries, leased } = deliver(connection, intake, run_id, generation, now)?;
     for verdict in &intake.verdicts {
         let delivery = ids.get(verdict.notification.as_str());
         let is_made = delivery.is_some_and(|id| deliveries.contains(id));
@@ -77,7 +65,7 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<A
 fn supersede(connection: &Connection, run_id: i64, now: i64) -> StoreResult<Vec<String>> {
     let sql = "UPDATE deliveries SET status = 'superseded', due_at = NULL, finished_at = ?2, \
                reason = 'the run was given other notifications' \
-               WHERE run_id = ?1 AND status IN ('pending', 'leased', 'retry') RETURNING state";
+               WHERE run_id = ?1 AND due_at IS NOT NULL RETURNING state";
     let mut statement = connection.prepare_cached(sql)?;
     let states = statement.query_map(params![run_id, now], |row| row.get(0))?;
     Ok(states.collect::<Result<_, _>>()?)
@@ -89,70 +77,76 @@ fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<
     let started = facts.started_at.map(micros);
     let Some(expected) = intake.expected else {
         let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, name, state, started_at, created_at, \
-                   updated_at) VALUES (?1, ?2, ?3, 1, ?9, ?4, ?5, ?6, coalesce(?7, ?8), ?8, ?8) \
-                   ON CONFLICT DO NOTHING RETURNING id";
-        let id = connection
-            .prepare_cached(sql)?
-            .query_row(
-                params![
-                    run.project,
-                    run.uid,
-                    run.iteration,
-                    intake.document,
-                    facts.name,
-                    facts.state,
-                    started,
-                    now,
-                    i64::from(intake.notifications.is_some())
-                ],
-                |row| row.get(0),
-            )
-            .optional()?;
-        return id.map(|id| (id, 1, 0)).ok_or(StoreError::Conflict);
+                   updated_at) VALUES (?1, ?2, ?3, 1, ?9, ?4, ?5, ?6, coalesce(?7, ?8), ?8, ?8) ON CONFLICT DO NOTHING";
+        let made = connection.prepare_cached(sql)?.execute(params![
+            run.project,
+            run.uid,
+            run.iteration,
+            intake.document,
+            facts.name,
+            facts.state,
+            started,
+            now,
+            i64::from(intake.notifications.is_some())
+        ])?;
+        return if made == 1 { Ok((connection.last_insert_rowid(), 1, 0)) } else { Err(StoreError::Conflict) };
     };
-    let sql = "UPDATE runs SET version = version + 1, document = ?5, name = ?6, state = ?7, started_at = coalesce(?8, started_at), updated_at = ?9 \
-               WHERE project = ?1 AND uid = ?2 AND iteration = ?3 AND version = ?4 RETURNING id, version, generation";
-    connection
+    let sql = "SELECT id, generation FROM runs WHERE project = ?1 AND uid = ?2 AND iteration = ?3 AND version = ?4";
+    let known: Option<(i64, i64)> = connection
         .prepare_cached(sql)?
-        .query_row(
-            params![
-                run.project,
-                run.uid,
-                run.iteration,
-                expected,
-                intake.document,
-                facts.name,
-                facts.state,
-                started,
-                now
-            ],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-        )
-        .optional()?
-        .ok_or(StoreError::Conflict)
+        .query_row(params![run.project, run.uid, run.iteration, expected], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (id, generation) = known.ok_or(StoreError::Conflict)?;
+    keep_snapshot(connection, id)?;
+    let sql = "UPDATE runs SET version = version + 1, document = ?2, name = ?3, state = ?4, \
+               started_at = coalesce(?5, started_at), updated_at = ?6 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![id, intake.document, facts.name, facts.state, started, now])?;
+    Ok((id, expected + 1, generation))
 }
 
+/// Before a run changes: keeps what it was for the deliveries that tell of it.
+fn keep_snapshot(connection: &Connection, run_id: i64) -> StoreResult<()> {
+    let needed = "SELECT 1 FROM deliveries WHERE run_id = ?1 AND snapshot_id IS NULL";
+    if connection.prepare_cached(needed)?.exists([run_id])? {
+        let keep = "INSERT INTO snapshots (document) SELECT document FROM runs WHERE id = ?1";
+        connection.prepare_cached(keep)?.execute([run_id])?;
+        let refer = "UPDATE deliveries SET snapshot_id = ?2 WHERE run_id = ?1 AND snapshot_id IS NULL";
+        connection.prepare_cached(refer)?.execute([run_id, connection.last_insert_rowid()])?;
+    }
+    Ok(())
+}
+
+/// Writes a list with its secrets, of which each notification counts as a user.
 fn register(
     connection: &Connection,
     run_id: i64,
     generation: i64,
-    project: &str,
+    intake: &Intake,
     list: &[Registered],
-) -> StoreResult<HashMap<String, i64>> {
+) -> StoreResult<()> {
+    let project = &intake.run.project;
     let sql = "INSERT INTO notifications (run_id, generation, position, name, kind, document, project, secret) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let mut insert = connection.prepare_cached(sql)?;
-    let mut ids = HashMap::with_capacity(list.len());
     for (position, one) in list.iter().enumerate() {
         let position = i64::try_from(position).unwrap_or(i64::MAX);
         insert.execute(params![run_id, generation, position, one.name, one.kind, one.document, project, one.secret])?;
-        ids.insert(one.name.clone(), connection.last_insert_rowid());
-        if one.secret.as_deref().is_some_and(|name| name.starts_with(INTERNAL)) {
-            let sql = "UPDATE secrets SET users = users + 1 WHERE project = ?1 AND name = ?2";
-            connection.prepare_cached(sql)?.execute(params![project, one.secret])?;
+        let Some(name) = &one.secret else { continue };
+        match intake.secrets.iter().find(|secret| secret.name == *name) {
+            Some(secret) => {
+                // Sealed anew: the one that is there may be of a key that is gone.
+                let sql = "INSERT INTO secrets (project, name, sealed, users) VALUES (?1, ?2, ?3, 1) \
+                           ON CONFLICT DO UPDATE SET sealed = excluded.sealed, users = users + 1";
+                connection.prepare_cached(sql)?.execute(params![project, name, secret.sealed])?;
+            }
+            None if name.starts_with(INTERNAL) => {
+                let sql = "UPDATE secrets SET users = users + 1 WHERE project = ?1 AND name = ?2";
+                connection.prepare_cached(sql)?.execute(params![project, name])?;
+            }
+            None => {}
         }
     }
-    Ok(ids)
+    Ok(())
 }
 
 /// What came of an intake's deliveries.
@@ -172,27 +166,16 @@ fn deliver<'a>(
     connection: &Connection,
     intake: &'a Intake,
     run_id: i64,
-    notifications: &HashMap<String, i64>,
+    generation: i64,
     now: i64,
 ) -> StoreResult<Made<'a>> {
     let is_new = intake.expected.is_none();
     let mut made = Made::default();
-    let mut snapshot = None;
     for (position, delivery) in intake.deliveries.iter().enumerate() {
-        if !is_new && let Some(known) = id_of(connection, &delivery.key)? {
+        if !is_new && let Some(known) = id_of(connection, run_id, delivery)? {
             made.ids.insert(delivery.notification.as_str(), known);
             continue;
         }
-        let Some(notification_id) = notifications.get(&delivery.notification) else { continue };
-        let snapshot_id = match snapshot {
-            Some(id) => id,
-            None => {
-                connection
-                    .prepare_cached("INSERT INTO snapshots (document) VALUES (?1)")?
-                    .execute(params![intake.document])?;
-                *snapshot.insert(connection.last_insert_rowid())
-            }
-        };
         let lease =
             delivery.lease.filter(|_| is_new || is_clear(connection, run_id, &delivery.notification).unwrap_or(false));
         let until = lease.and_then(|lease| intake.now.checked_add(lease).ok()).map(micros);
@@ -201,13 +184,12 @@ fn deliver<'a>(
                         WHERE run_id = ?1 AND name = ?2 AND status = 'retry'";
             connection.prepare_cached(last)?.execute(params![run_id, delivery.notification, now])?;
         }
-        let sql = "INSERT INTO deliveries (key, run_id, notification_id, snapshot_id, name, state, at, status, due_at, \
-                   fence, attempts, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, ?11)";
+        let sql = "INSERT INTO deliveries (key, run_id, generation, name, state, at, status, due_at, fence, attempts, \
+                   created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
         connection.prepare_cached(sql)?.execute(params![
             delivery.key,
             run_id,
-            notification_id,
-            snapshot_id,
+            generation,
             delivery.notification,
             delivery.state.as_str(),
             micros(delivery.at),
@@ -226,20 +208,14 @@ fn deliver<'a>(
     Ok(made)
 }
 
-fn id_of(connection: &Connection, key: &str) -> StoreResult<Option<i64>> {
-    let sql = "SELECT id FROM deliveries WHERE key = ?1";
-    Ok(connection.prepare_cached(sql)?.query_row([key], |row| row.get(0)).optional()?)
+fn id_of(connection: &Connection, run_id: i64, delivery: &NewDelivery) -> StoreResult<Option<i64>> {
+    let sql = "SELECT id FROM deliveries WHERE run_id = ?1 AND name = ?2 AND key = ?3";
+    let values = params![run_id, delivery.notification, delivery.key];
+    Ok(connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?)
 }
 
 /// Whether nothing older of the same run and notification is unfinished.
 fn is_clear(connection: &Connection, run_id: i64, name: &str) -> StoreResult<bool> {
-    let sql = "SELECT 1 FROM deliveries WHERE run_id = ?1 AND name = ?2 AND status IN ('pending', 'leased', 'retry')";
+    let sql = "SELECT 1 FROM deliveries WHERE run_id = ?1 AND name = ?2 AND due_at IS NOT NULL";
     Ok(!connection.prepare_cached(sql)?.exists(params![run_id, name])?)
-}
-
-fn notification_ids(connection: &Connection, run_id: i64, generation: i64) -> StoreResult<HashMap<String, i64>> {
-    let sql = "SELECT name, id FROM notifications WHERE run_id = ?1 AND generation = ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![run_id, generation], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -3,6 +3,7 @@
 //! A group is what came in while the group before was being committed: a caller alone waits for one commit, many callers
 //! share theirs. `synchronous=FULL` makes every commit survive a power cut.
 
+mod checkpoint;
 mod intake;
 mod keep;
 mod open;
@@ -52,7 +53,7 @@ impl SqliteStore {
         work::end_all_leases(&mut connection, now)?;
         Ok(SqliteStore {
             file: file.to_owned(),
-            writer: Writer::start(connection)?,
+            writer: Writer::start(connection, file)?,
             readers: Arc::default(),
             _lock: lock,
         })

@@ -89,8 +89,6 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path) -> StoreResult<(
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // A thousand pages: more made checkpoints long, and with them the slowest commits.
-    connection.pragma_update(None, "wal_autocheckpoint", 1_000)?;
     connection.pragma_update(None, "cache_size", CACHE)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     // Otherwise a statement is compiled anew whenever another time is bound to it.

@@ -122,10 +122,10 @@ pub(super) fn runs(connection: &Connection, filter: &RunFilter, limit: usize) ->
 
 /// What waits behind an older one is not due before that is finished.
 pub(super) fn next_due(connection: &Connection) -> StoreResult<Option<Timestamp>> {
-    let sql = "SELECT due_at FROM deliveries AS mine WHERE status IN ('pending', 'leased', 'retry') AND NOT EXISTS ( \
+    let sql = "SELECT due_at FROM deliveries AS mine WHERE due_at IS NOT NULL AND NOT EXISTS ( \
                    SELECT 1 FROM deliveries AS older \
                    WHERE older.run_id = mine.run_id AND older.name = mine.name AND older.id < mine.id \
-                   AND older.status IN ('pending', 'leased', 'retry')) \
+                   AND older.due_at IS NOT NULL) \
                ORDER BY due_at LIMIT 1";
     let due: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
     due.map(timestamp).transpose()
@@ -133,7 +133,7 @@ pub(super) fn next_due(connection: &Connection) -> StoreResult<Option<Timestamp>
 
 pub(super) fn backlog(connection: &Connection) -> StoreResult<Backlog> {
     let sql = "SELECT status, count(*), min(created_at) FROM deliveries \
-               WHERE status IN ('pending', 'leased', 'retry') GROUP BY status";
+               WHERE due_at IS NOT NULL GROUP BY status";
     let mut backlog = Backlog::default();
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -152,7 +152,8 @@ pub(super) fn backlog(connection: &Connection) -> StoreResult<Backlog> {
 
 const RECORD: &str = "SELECT d.id, d.key, r.project, r.uid, r.iteration, d.name, n.kind, d.state, d.status, d.attempts, \
                       d.reason, d.due_at, d.created_at, d.finished_at, d.at \
-                      FROM deliveries AS d JOIN runs AS r ON r.id = d.run_id JOIN notifications AS n ON n.id = d.notification_id";
+                      FROM deliveries AS d JOIN runs AS r ON r.id = d.run_id \
+                      JOIN notifications AS n ON n.run_id = d.run_id AND n.generation = d.generation AND n.name = d.name";
 
 pub(super) fn deliveries(
     connection: &Connection,
@@ -183,8 +184,8 @@ pub(super) fn deliveries(
 pub(super) fn latest(connection: &Connection, key: &RunKey) -> StoreResult<Vec<DeliveryRecord>> {
     let sql = format!(
         "{RECORD} WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 AND d.id IN ( \
-         SELECT max(last.id) FROM deliveries AS last JOIN notifications AS m ON m.id = last.notification_id \
-         WHERE last.run_id = r.id AND m.generation = r.generation GROUP BY last.name) ORDER BY d.id"
+         SELECT max(last.id) FROM deliveries AS last \
+         WHERE last.run_id = r.id AND last.generation = r.generation GROUP BY last.name) ORDER BY d.id"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params![key.project, key.uid, key.iteration], |row| Ok(record(row)))?;

@@ -24,17 +24,16 @@ CREATE TABLE projects (
 
 -- Rows of earlier generations stay while a delivery needs them.
 CREATE TABLE notifications (
-    id          INTEGER PRIMARY KEY,
     run_id      INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
     generation  INTEGER NOT NULL,
-    position    INTEGER NOT NULL,
     name        TEXT NOT NULL,
+    position    INTEGER NOT NULL,
     kind        TEXT NOT NULL,
     document    TEXT NOT NULL,
     project     TEXT NOT NULL,
     secret      TEXT,
-    UNIQUE (run_id, generation, name)
-) STRICT;
+    PRIMARY KEY (run_id, generation, name)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE secrets (
     project     TEXT NOT NULL,
@@ -57,7 +56,7 @@ CREATE TABLE verdicts (
     PRIMARY KEY (run_id, at, notification)
 ) STRICT, WITHOUT ROWID;
 
--- The run as of a transition, shared by the deliveries that follow from it.
+-- The run as of a transition, shared by the deliveries that follow from it; made when the run changes afterwards.
 CREATE TABLE snapshots (
     id       INTEGER PRIMARY KEY,
     document TEXT NOT NULL
@@ -65,15 +64,17 @@ CREATE TABLE snapshots (
 
 CREATE TABLE deliveries (
     id              INTEGER PRIMARY KEY,
-    key             TEXT NOT NULL UNIQUE,
+    key             TEXT NOT NULL,
     run_id          INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    -- Of the same run; kept as long as the delivery is. No reference that the database checks: it would need an index.
-    notification_id INTEGER NOT NULL,
-    snapshot_id     INTEGER NOT NULL,
+    -- With run and name the notification, which is kept as long as the delivery is. No reference that the database checks.
+    generation      INTEGER NOT NULL,
     name            TEXT NOT NULL,
+    -- None while the run is still as it was at the transition.
+    snapshot_id     INTEGER,
     state           TEXT NOT NULL,
     at              INTEGER NOT NULL,
-    status          TEXT NOT NULL CHECK (status IN ('pending', 'leased', 'retry', 'sent', 'failed', 'superseded')),
+    status          TEXT NOT NULL,
+    -- Only what is not finished is due: of the two times it has one.
     due_at          INTEGER,
     fence           INTEGER NOT NULL DEFAULT 0,
     attempts        INTEGER NOT NULL DEFAULT 0,
@@ -83,20 +84,21 @@ CREATE TABLE deliveries (
     reason          TEXT,
     created_at      INTEGER NOT NULL,
     finished_at     INTEGER,
-    -- What waits has a time, what is finished has none.
-    CHECK ((status IN ('pending', 'leased', 'retry')) = (due_at IS NOT NULL)),
-    CHECK ((status IN ('sent', 'failed', 'superseded')) = (finished_at IS NOT NULL))
+    -- A key is made of run and name, among others: unique here, it is unique at all, and new ones come together on a page.
+    UNIQUE (run_id, name, key),
+    -- Here and below no `IN`: for a list of three or more SQLite builds a tree, every time.
+    CHECK ((status = 'pending' OR status = 'leased' OR status = 'retry') AND due_at IS NOT NULL AND finished_at IS NULL
+        OR (status = 'sent' OR status = 'failed' OR status = 'superseded') AND due_at IS NULL AND finished_at IS NOT NULL)
 ) STRICT;
-CREATE INDEX deliveries_due ON deliveries (due_at) WHERE status IN ('pending', 'leased', 'retry');
-CREATE INDEX deliveries_lane ON deliveries (run_id, name, id);
+CREATE INDEX deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX deliveries_failed ON deliveries (id) WHERE status = 'failed';
 
 -- No leap past a lease: only what is leased can be sent.
 CREATE TRIGGER deliveries_states BEFORE UPDATE OF status ON deliveries
 WHEN NEW.status <> OLD.status AND NOT (
-       (OLD.status IN ('pending', 'retry') AND NEW.status IN ('leased', 'superseded'))
-    OR (OLD.status = 'leased' AND NEW.status IN ('sent', 'retry', 'pending', 'failed', 'superseded'))
-    OR (OLD.status IN ('sent', 'failed', 'superseded') AND NEW.status = 'pending'))
+       OLD.status = 'leased'
+    OR ((OLD.status = 'pending' OR OLD.status = 'retry') AND (NEW.status = 'leased' OR NEW.status = 'superseded'))
+    OR (OLD.finished_at IS NOT NULL AND NEW.status = 'pending'))
 BEGIN
     SELECT RAISE(ABORT, 'a delivery cannot change its state like this');
 END;

@@ -19,7 +19,7 @@ const PAGES: i32 = 1_024;
 
 pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) -> StoreResult<usize> {
     let (before, limit) = (micros(before), i64::try_from(limit).unwrap_or(i64::MAX));
-    let mut pruned: Vec<(i64, i64, i64)> = Vec::new();
+    let mut pruned: Vec<(i64, Option<i64>, i64)> = Vec::new();
     for id in old_deliveries(connection, before, limit)? {
         let sql = "DELETE FROM deliveries WHERE id = ?1 RETURNING id, snapshot_id, run_id";
         let row = connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
@@ -74,7 +74,7 @@ fn oldest(connection: &Connection, sql: &str, before: i64, limit: i64) -> StoreR
 
 /// Forgets a run and everything of its.
 pub(super) fn forget_run(connection: &Connection, run_id: i64) -> StoreResult<()> {
-    let snapshots: Vec<i64> = connection
+    let snapshots: Vec<Option<i64>> = connection
         .prepare_cached("DELETE FROM deliveries WHERE run_id = ?1 RETURNING snapshot_id")?
         .query_map([run_id], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
@@ -86,7 +86,8 @@ pub(super) fn forget_run(connection: &Connection, run_id: i64) -> StoreResult<()
     Ok(())
 }
 
-fn forget_snapshot(connection: &Connection, run_id: i64, id: i64) -> StoreResult<()> {
+fn forget_snapshot(connection: &Connection, run_id: i64, id: Option<i64>) -> StoreResult<()> {
+    let Some(id) = id else { return Ok(()) };
     let sql = "DELETE FROM snapshots WHERE id = ?2 \
                AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = ?1 AND snapshot_id = ?2)";
     connection.prepare_cached(sql)?.execute([run_id, id])?;
@@ -96,7 +97,8 @@ fn forget_snapshot(connection: &Connection, run_id: i64, id: i64) -> StoreResult
 /// Forgets notifications of lists before `generation` that no delivery needs, and the secrets that only they used.
 pub(super) fn forget_lists(connection: &Connection, run_id: i64, generation: i64) -> StoreResult<()> {
     let sql = "DELETE FROM notifications WHERE run_id = ?1 AND generation < ?2 \
-               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = ?1 AND notification_id = notifications.id) \
+               AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.run_id = ?1 \
+               AND d.generation = notifications.generation AND d.name = notifications.name) \
                RETURNING project, secret";
     let freed: Vec<(String, Option<String>)> = connection
         .prepare_cached(sql)?

@@ -15,21 +15,21 @@ const CLAIM: &str = "
         status = 'leased', due_at = ?3, fence = fence + 1, attempts = attempts + 1
     WHERE id IN (
         SELECT id FROM deliveries AS mine
-        WHERE status IN ('pending', 'leased', 'retry') AND due_at <= ?1
+        WHERE due_at <= ?1
         AND NOT EXISTS (
             SELECT 1 FROM deliveries AS older
             WHERE older.run_id = mine.run_id AND older.name = mine.name AND older.id < mine.id
-            AND older.status IN ('pending', 'leased', 'retry'))
+            AND older.due_at IS NOT NULL)
         ORDER BY due_at LIMIT ?2)
     RETURNING id";
 
 const LEASED: &str = "
-    SELECT d.id, d.fence, d.key, r.project, r.uid, r.iteration, s.document, n.name, n.kind, n.document, n.secret,
+    SELECT d.id, d.fence, d.key, r.project, r.uid, r.iteration, coalesce(s.document, r.document), n.name, n.kind, n.document, n.secret,
            d.state, d.at, d.attempts - d.replayed_at, d.last_chance, x.sealed, d.created_at
     FROM deliveries AS d
     JOIN runs AS r ON r.id = d.run_id
-    JOIN notifications AS n ON n.id = d.notification_id
-    JOIN snapshots AS s ON s.id = d.snapshot_id
+    JOIN notifications AS n ON n.run_id = d.run_id AND n.generation = d.generation AND n.name = d.name
+    LEFT JOIN snapshots AS s ON s.id = d.snapshot_id
     LEFT JOIN secrets AS x ON x.project = n.project AND x.name = n.secret
     WHERE d.id = ?1";
 
@@ -76,8 +76,7 @@ fn lease_of(row: &Row<'_>) -> StoreResult<Lease> {
 fn lose_expired(connection: &Connection, now: Timestamp) -> StoreResult<()> {
     let sql = "INSERT OR IGNORE INTO attempts (delivery_id, number, started_at, ended_at, outcome, reason, ambiguous) \
                SELECT id, attempts, ?1, ?1, 'lost', 'the process that made this attempt did not tell how it ended', 1 \
-               FROM deliveries WHERE status IN ('pending', 'leased', 'retry') AND status = 'leased' AND due_at <= ?1";
-    // The first condition is that of an index, or every delivery there ever was would be looked at.
+               FROM deliveries WHERE status = 'leased' AND due_at <= ?1";
     connection.prepare_cached(sql)?.execute([micros(now)])?;
     Ok(())
 }
@@ -95,23 +94,22 @@ pub(super) fn end_all_leases(connection: &mut Connection, now: Timestamp) -> Sto
 pub(super) fn complete(connection: &Connection, completion: &Completion) -> StoreResult<Recorded> {
     let Completion { id, fence, ending, reason, ambiguous, started, ended } = completion;
     let now = micros(*ended);
-    let sql = "SELECT run_id, name, attempts, last_chance FROM deliveries \
-               WHERE id = ?1 AND fence = ?2 AND status = 'leased'";
-    let held: Option<(i64, String, i64, bool)> = connection
+    // News that waits behind this one makes its next try the last, and at once.
+    let sql = "SELECT attempts, last_chance, EXISTS (SELECT 1 FROM deliveries AS newer \
+                   WHERE newer.run_id = mine.run_id AND newer.name = mine.name AND newer.id > mine.id \
+                   AND newer.due_at IS NOT NULL) \
+               FROM deliveries AS mine WHERE id = ?1 AND fence = ?2 AND status = 'leased'";
+    let held: Option<(i64, bool, bool)> = connection
         .prepare_cached(sql)?
-        .query_row(params![id, fence], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row(params![id, fence], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((run_id, name, attempt, last_chance)) = held else { return Ok(Recorded::Lost) };
+    let Some((attempt, last_chance, overtaken)) = held else { return Ok(Recorded::Lost) };
     if let Ending::Deferred(due) = ending {
         let sql = "UPDATE deliveries SET attempts = attempts - 1, due_at = ?2, \
                    status = CASE WHEN attempts - replayed_at > 1 THEN 'retry' ELSE 'pending' END WHERE id = ?1";
         connection.prepare_cached(sql)?.execute(params![id, micros(*due)])?;
         return Ok(Recorded::Done { has_follower: false });
     }
-    // News that waits behind this one makes its next try the last, and at once.
-    let newer = "SELECT 1 FROM deliveries WHERE run_id = ?1 AND name = ?2 AND id > ?3 \
-                 AND status IN ('pending', 'leased', 'retry')";
-    let overtaken = connection.prepare_cached(newer)?.exists(params![run_id, name, id])?;
     let (status, due, last_chance) = match ending {
         Ending::Sent => ("sent", None, last_chance),
         Ending::Failed | Ending::Deferred(_) => ("failed", None, last_chance),
@@ -152,17 +150,17 @@ pub(super) fn replay(
     new_key: bool,
 ) -> StoreResult<Option<i64>> {
     if new_key {
-        let sql = "INSERT INTO deliveries (key, run_id, notification_id, snapshot_id, name, state, at, status, due_at, created_at) \
-                   SELECT 'rb_' || lower(hex(randomblob(16))), run_id, notification_id, snapshot_id, name, state, at, \
+        let sql = "INSERT INTO deliveries (key, run_id, generation, name, snapshot_id, state, at, status, due_at, created_at) \
+                   SELECT 'rb_' || lower(hex(randomblob(16))), run_id, generation, name, snapshot_id, state, at, \
                    'pending', ?3, ?3 FROM deliveries \
-                   WHERE id = ?2 AND status IN ('sent', 'failed', 'superseded') \
+                   WHERE id = ?2 AND finished_at IS NOT NULL \
                    AND run_id IN (SELECT id FROM runs WHERE project = ?1)";
         let made = connection.prepare_cached(sql)?.execute(params![project, id, micros(now)])?;
         return Ok((made > 0).then(|| connection.last_insert_rowid()));
     }
     let sql = "UPDATE deliveries SET status = 'pending', due_at = ?3, finished_at = NULL, last_chance = 0, \
                replayed_at = attempts \
-               WHERE id = ?2 AND status IN ('sent', 'failed', 'superseded') \
+               WHERE id = ?2 AND finished_at IS NOT NULL \
                AND run_id IN (SELECT id FROM runs WHERE project = ?1)";
     Ok((connection.prepare_cached(sql)?.execute(params![project, id, micros(now)])? > 0).then_some(id))
 }

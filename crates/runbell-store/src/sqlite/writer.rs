@@ -1,5 +1,6 @@
 //! The one thread that writes.
 
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::checkpoint::Checkpoints;
 use crate::error::{StoreError, StoreResult};
 
 /// How many writes a group holds at most.
@@ -80,11 +82,12 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> StoreResult<Self> {
+    pub(super) fn start(connection: Connection, file: &Path) -> StoreResult<Self> {
         let (sender, jobs) = sync_channel::<Box<dyn Job>>(QUEUE);
+        let checkpoints = Checkpoints::start(&connection, file)?;
         let thread = std::thread::Builder::new()
             .name("runbell-store".to_owned())
-            .spawn(move || serve(&connection, &jobs))
+            .spawn(move || serve(&connection, checkpoints, &jobs))
             .map_err(|error| StoreError::Unavailable(format!("no thread to write with: {}", error.kind())))?;
         Ok(Writer { jobs: Some(sender), thread: Some(thread) })
     }
@@ -124,7 +127,7 @@ impl Writer {
     }
 }
 
-fn serve(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
+fn serve(connection: &Connection, mut checkpoints: Checkpoints, jobs: &Receiver<Box<dyn Job>>) {
     let mut left: Vec<Box<dyn Job>> = Vec::new();
     loop {
         let mut group = std::mem::take(&mut left);
@@ -170,6 +173,7 @@ fn serve(connection: &Connection, jobs: &Receiver<Box<dyn Job>>) {
         for job in group {
             job.answer(committed.clone());
         }
+        checkpoints.tend(connection);
     }
 }
 
@@ -239,7 +243,7 @@ mod tests {
         let file = folder.path().join("runbell.db");
         let mut connection = open::connect(&file).expect("opened");
         open::migrate(&mut connection, &file).expect("made");
-        let writer = Writer::start(connection).expect("a thread");
+        let writer = Writer::start(connection, &file).expect("a thread");
         let asked = writer.write(|connection| {
             let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
             let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
@@ -257,7 +261,7 @@ mod tests {
         open::migrate(&mut connection, &file).expect("made");
         let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("a count");
         connection.pragma_update_and_check(None, "max_page_count", pages + 4, |_| Ok(())).expect("set");
-        let writer = Writer::start(connection).expect("a thread");
+        let writer = Writer::start(connection, &file).expect("a thread");
         // All of one group: they are queued while the thread is busy.
         let (busy, go) = (channel(), channel());
         let once = std::sync::Once::new();

@@ -1,0 +1,109 @@
+//! Moves what commits have written to the log into the database, beside the thread that commits.
+//!
+//! A checkpoint waits for the disk several times as long as a commit does. The pass that copies most of the log runs on a
+//! thread of its own, while commits go on; what they add meanwhile is little, and the writer copies that itself, for only
+//! between its commits can the log be empty and begin anew.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+
+use super::open;
+use crate::error::{StoreError, StoreResult};
+
+/// How many pages of log are worth a checkpoint: SQLite's own measure, 4 MB.
+const ENOUGH: c_int = 1_000;
+
+thread_local! {
+    /// How many pages the log had after this thread's last commit.
+    static LOGGED: Cell<c_int> = const { Cell::new(0) };
+}
+
+/// Looks after the log of one writer.
+pub(super) struct Checkpoints {
+    passes: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+    is_passing: Arc<AtomicBool>,
+    /// A pass was made; the writer has not copied the rest yet.
+    is_begun: bool,
+    /// How many pages the log must have for the next pass.
+    enough: c_int,
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        drop(self.passes.take());
+        if let Some(thread) = self.thread.take() {
+            // It has no reason to panic, and if it did, it has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Checkpoints {
+    /// For the connection of the calling thread, whose commits no longer make checkpoints by themselves.
+    pub(super) fn start(connection: &Connection, file: &Path) -> StoreResult<Self> {
+        connection.wal_hook(Some(|_: &Wal, pages| {
+            LOGGED.set(pages);
+            Ok(())
+        }));
+        let beside = open::connect(file)?;
+        // Nothing of the log is forgotten before the database has it on disk.
+        beside.pragma_update(None, "synchronous", "full")?;
+        let (passes, asked) = sync_channel::<()>(1);
+        let is_passing = Arc::new(AtomicBool::new(false));
+        let passing = Arc::clone(&is_passing);
+        let thread = std::thread::Builder::new()
+            .name("runbell-log".to_owned())
+            .spawn(move || {
+                while asked.recv().is_ok() {
+                    checkpoint(&beside);
+                    passing.store(false, Ordering::Release);
+                }
+            })
+            .map_err(|error| StoreError::Unavailable(format!("no thread to keep the log short: {}", error.kind())))?;
+        Ok(Checkpoints { passes: Some(passes), thread: Some(thread), is_passing, is_begun: false, enough: ENOUGH })
+    }
+
+    /// Called by the writer between two transactions.
+    pub(super) fn tend(&mut self, connection: &Connection) {
+        let logged = LOGGED.get();
+        if logged < ENOUGH {
+            // It has begun anew.
+            self.enough = ENOUGH;
+        }
+        if self.is_passing.load(Ordering::Acquire) {
+            return;
+        }
+        if self.is_begun {
+            self.is_begun = false;
+            // While somebody reads what is older, the log cannot begin anew, and the next pass is worth it only later.
+            self.enough = if checkpoint(connection) { ENOUGH } else { logged.saturating_add(ENOUGH) };
+        } else if logged >= self.enough
+            && let Some(passes) = &self.passes
+        {
+            self.is_passing.store(true, Ordering::Release);
+            self.is_begun = passes.try_send(()).is_ok();
+        }
+    }
+}
+
+/// Copies what nobody reads in its old form, waiting for nobody. True when the whole log is copied; if not, the next one
+/// copies the rest.
+fn checkpoint(connection: &Connection) -> bool {
+    let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        Ok(row.get::<_, i64>(0)? == 0 && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+    });
+    copied.unwrap_or_else(|error| {
+        // Nothing is lost: it is in the log, and commits say by themselves when the disk takes no more.
+        tracing::warn!(%error, "the log is not copied into the database");
+        false
+    })
+}
