@@ -60,10 +60,13 @@ impl Deref for App {
 
 /// The whole API as a service, with its description.
 pub(crate) fn build(app: App) -> Router {
+    let seconds = Duration::from_secs(app.limits.request_secs);
+    let in_time = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, seconds);
     let open = OpenApiRouter::new()
         .routes(routes!(r::operations::client_spec))
         .routes(routes!(r::operations::healthz))
-        .routes(routes!(r::operations::readyz));
+        .routes(routes!(r::operations::readyz))
+        .route_layer(in_time);
     let projects = OpenApiRouter::new()
         .routes(routes!(r::events::events))
         .routes(routes!(r::events::heartbeat))
@@ -84,18 +87,16 @@ pub(crate) fn build(app: App) -> Router {
         .routes(routes!(r::secrets::keys))
         .routes(routes!(r::operations::kinds))
         .routes(routes!(r::operations::metrics))
-        .route_layer(from_fn_with_state(app.clone(), auth::projects));
+        .route_layer((in_time, from_fn_with_state(app.clone(), auth::projects)));
     let administration = OpenApiRouter::new()
         .routes(routes!(r::tokens::list, r::tokens::create))
         .routes(routes!(r::tokens::revoke))
-        .route_layer(from_fn_with_state(app.clone(), auth::administrators));
+        .route_layer((in_time, from_fn_with_state(app.clone(), auth::administrators)));
     // A large store takes its time to copy, which nobody else waits for.
     let unhurried = OpenApiRouter::new()
         .routes(routes!(r::operations::backup))
         .route_layer(from_fn_with_state(app.clone(), auth::administrators));
-    let seconds = Duration::from_secs(app.limits.request_secs);
-    let in_time = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, seconds);
-    let all = open.merge(projects).merge(administration).layer(in_time).merge(unhurried);
+    let all = open.merge(projects).merge(administration).merge(unhurried);
     let (router, described) = OpenApiRouter::with_openapi(openapi::Api::openapi()).nest(BASE, all).split_for_parts();
     let described: Arc<str> = openapi::complete(described).to_json().unwrap_or_default().into();
     let describe = move || {
@@ -108,15 +109,18 @@ pub(crate) fn build(app: App) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not take this method")
         })
-        .layer(from_fn_with_state(app.clone(), auth::only_this_machine))
-        .layer(DefaultBodyLimit::max(app.limits.body_bytes))
-        .layer(CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; it is logged").into_response()
-        }))
-        .layer(from_fn_with_state(app.clone(), measure))
-        .layer(TraceLayer::new_for_http().make_span_with(span))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        // The first is the outermost. All at once: a router boxes what it is given one by one, for every request anew.
+        .layer((
+            SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid),
+            PropagateRequestIdLayer::new(REQUEST_ID),
+            TraceLayer::new_for_http().make_span_with(span),
+            from_fn_with_state(app.clone(), measure),
+            CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; it is logged").into_response()
+            }),
+            DefaultBodyLimit::max(app.limits.body_bytes),
+            from_fn_with_state(app.clone(), auth::only_this_machine),
+        ))
         .with_state(app)
 }
 

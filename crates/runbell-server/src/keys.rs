@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use runbell_core::text;
 use runbell_store::seal::KeyRing;
 
 /// The environment variable that holds the keys.
@@ -60,10 +61,9 @@ fn make(file: &Path) -> anyhow::Result<String> {
     let mut random = [0; 36];
     getrandom::fill(&mut random).map_err(|_| anyhow::anyhow!("secrets: the system gives no randomness"))?;
     let (id, key) = random.split_at(4);
-    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let text = format!("k{id} {}\n", STANDARD.encode(key));
+    let line = format!("k{} {}\n", text::hex(id), STANDARD.encode(key));
     let written = File::options().create_new(true).write(true).mode(0o600).open(file).and_then(|mut made| {
-        made.write_all(text.as_bytes())?;
+        made.write_all(line.as_bytes())?;
         // Secrets are sealed with it next; it must not be lost before them.
         made.sync_all()?;
         file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
@@ -71,7 +71,7 @@ fn make(file: &Path) -> anyhow::Result<String> {
     written.map_err(|error| {
         anyhow::anyhow!("secrets: the key file {} cannot be made: {}", file.display(), error.kind())
     })?;
-    Ok(text)
+    Ok(line)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use runbell_core::Timestamp;
+use runbell_core::{Timestamp, text};
 use runbell_store::{Store, StoreError, TokenRecord};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -79,8 +79,7 @@ fn hash_of(secret: &str) -> [u8; 32] {
 pub(crate) fn make(name: &str, admin: bool, projects: Vec<String>, now: Timestamp) -> Option<(String, TokenRecord)> {
     let mut random = [0; 24];
     getrandom::fill(&mut random).ok()?;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let (id, secret) = (hex(&random[..4]), hex(&random[4..]));
+    let (id, secret) = (text::hex(&random[..4]), text::hex(&random[4..]));
     let record = TokenRecord {
         id: id.clone(),
         name: name.to_owned(),

@@ -133,9 +133,8 @@ fn no_answer(error: StoreError) -> Error {
 
 /// MLRun's formula: the hash of the params as Python writes them with sorted keys, so that equal params share a secret.
 fn secret_name(params: &Map) -> String {
-    let text = python_json(&sorted(&Value::Map(params.clone())));
-    let digits: String = Sha224::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{INTERNAL}{digits}")
+    let json = python_json(&sorted(&Value::Map(params.clone())));
+    format!("{INTERNAL}{}", text::hex(&Sha224::digest(json.as_bytes())))
 }
 
 fn sorted(value: &Value) -> Value {
