@@ -12,6 +12,7 @@ mod upkeep;
 mod work;
 mod writer;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,8 +37,10 @@ pub struct SqliteStore {
     /// Closed before the writer, which then leaves one file instead of three.
     readers: Arc<Mutex<Vec<Connection>>>,
     writer: Writer,
+    /// Open for longer than any connection.
+    _database: Arc<File>,
     /// Held for as long as the store lives.
-    _lock: std::fs::File,
+    _lock: File,
 }
 
 impl SqliteStore {
@@ -51,10 +54,12 @@ impl SqliteStore {
         let mut connection = open::connect(file)?;
         open::migrate(&mut connection, file)?;
         work::end_all_leases(&mut connection, now)?;
+        let database = Arc::new(open::held(file)?);
         Ok(SqliteStore {
             file: file.to_owned(),
-            writer: Writer::start(connection, file)?,
+            writer: Writer::start(connection, file, Arc::clone(&database))?,
             readers: Arc::default(),
+            _database: database,
             _lock: lock,
         })
     }

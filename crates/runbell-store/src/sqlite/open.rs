@@ -51,6 +51,11 @@ pub(super) fn lock(file: &Path) -> StoreResult<File> {
     }
 }
 
+/// The file itself, to be kept open.
+pub(super) fn held(file: &Path) -> StoreResult<File> {
+    File::open(file).map_err(|error| StoreError::Unavailable(format!("{}: {}", file.display(), error.kind())))
+}
+
 pub(super) fn connect(file: &Path) -> StoreResult<Connection> {
     private(file)?;
     let connection = Connection::open(file)?;

@@ -24,6 +24,7 @@ CREATE TABLE projects (
 
 -- Rows of earlier generations stay while a delivery needs them.
 CREATE TABLE notifications (
+    id          INTEGER PRIMARY KEY,
     run_id      INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
     generation  INTEGER NOT NULL,
     name        TEXT NOT NULL,
@@ -32,17 +33,18 @@ CREATE TABLE notifications (
     document    TEXT NOT NULL,
     project     TEXT NOT NULL,
     secret      TEXT,
-    PRIMARY KEY (run_id, generation, name)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (run_id, generation, name)
+) STRICT;
 
 CREATE TABLE secrets (
+    id          INTEGER PRIMARY KEY,
     project     TEXT NOT NULL,
     name        TEXT NOT NULL,
     sealed      BLOB NOT NULL,
     -- How many notifications refer to it; of a secret that a project was given by name nobody counts.
     users       INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (project, name)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (project, name)
+) STRICT;
 
 CREATE TABLE verdicts (
     run_id       INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,

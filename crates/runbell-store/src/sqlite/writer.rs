@@ -1,6 +1,8 @@
 //! The one thread that writes.
 
+use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -82,9 +84,9 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, file: &Path) -> StoreResult<Self> {
+    pub(super) fn start(connection: Connection, file: &Path, database: Arc<File>) -> StoreResult<Self> {
         let (sender, jobs) = sync_channel::<Box<dyn Job>>(QUEUE);
-        let checkpoints = Checkpoints::start(&connection, file)?;
+        let checkpoints = Checkpoints::start(&connection, file, database)?;
         let thread = std::thread::Builder::new()
             .name("runbell-store".to_owned())
             .spawn(move || serve(&connection, checkpoints, &jobs))
@@ -225,7 +227,15 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
-    use crate::sqlite::open;
+    use crate::sqlite::{checkpoint, open};
+
+    fn start(folder: &Path, prepare: impl FnOnce(&Connection)) -> Writer {
+        let file = folder.join("runbell.db");
+        let mut connection = open::connect(&file).expect("opened");
+        open::migrate(&mut connection, &file).expect("made");
+        prepare(&connection);
+        Writer::start(connection, &file, Arc::new(open::held(&file).expect("opened"))).expect("a thread")
+    }
 
     fn rows(connection: &Connection) -> StoreResult<i64> {
         Ok(connection.query_row("SELECT count(*) FROM projects", [], |row| row.get(0))?)
@@ -240,10 +250,7 @@ mod tests {
     #[tokio::test]
     async fn the_connection_that_writes_syncs_every_commit() {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("runbell.db");
-        let mut connection = open::connect(&file).expect("opened");
-        open::migrate(&mut connection, &file).expect("made");
-        let writer = Writer::start(connection, &file).expect("a thread");
+        let writer = start(folder.path(), |_| ());
         let asked = writer.write(|connection| {
             let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
             let journal: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
@@ -256,12 +263,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_refused_is_not_kept_when_a_full_disk_ends_the_groups_transaction() {
         let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("runbell.db");
-        let mut connection = open::connect(&file).expect("opened");
-        open::migrate(&mut connection, &file).expect("made");
-        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("a count");
-        connection.pragma_update_and_check(None, "max_page_count", pages + 4, |_| Ok(())).expect("set");
-        let writer = Writer::start(connection, &file).expect("a thread");
+        let writer = start(folder.path(), |connection| {
+            let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("a count");
+            connection.pragma_update_and_check(None, "max_page_count", pages + 4, |_| Ok(())).expect("set");
+        });
         // All of one group: they are queued while the thread is busy.
         let (busy, go) = (channel(), channel());
         let once = std::sync::Once::new();
@@ -287,5 +292,29 @@ mod tests {
         assert_eq!(kept, promised as i64, "kept and promised differ");
         // And it goes on.
         writer.write(|connection| insert(connection, "later", 10)).await.expect("written");
+    }
+
+    #[tokio::test]
+    async fn the_log_is_copied_beside_the_commits_and_begins_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let writer = start(folder.path(), |_| ());
+        let log = folder.path().join("runbell.db-wal");
+        let logged = || writer.write(|_| Ok(checkpoint::logged()));
+        // Each takes about 50 pages.
+        for number in 0..100 {
+            writer.write(move |connection| insert(connection, &number.to_string(), 200_000)).await.expect("written");
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut number = 100;
+        while logged().await.expect("answered") > 1_000 {
+            assert!(Instant::now() < deadline, "the log does not begin anew");
+            writer.write(move |connection| insert(connection, &number.to_string(), 10)).await.expect("written");
+            number += 1;
+        }
+        assert_eq!(writer.write(rows).await.expect("answered"), number);
+        drop(writer);
+        assert!(!log.exists(), "closed in order, there is one file");
+        let file = Connection::open(folder.path().join("runbell.db")).expect("opened");
+        assert_eq!(rows(&file).expect("read"), number);
     }
 }
