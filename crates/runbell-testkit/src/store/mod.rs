@@ -31,6 +31,7 @@ pub async fn store_contract<S: Store, F: Future<Output = S>>(make: impl Fn() -> 
     lists_of_notifications(&make().await).await;
     leases(&make().await).await;
     leases_from_the_start(&make().await).await;
+    the_run_as_it_was(&make().await).await;
     order(&make().await).await;
     endings(&make().await).await;
     replay_and_cancel(&make().await).await;
@@ -255,6 +256,36 @@ async fn leases_from_the_start<S: Store>(store: &S) {
     // The leases run out like any other.
     let again = claim(store, 30).await;
     check.equal("what ran out", &again.iter().map(|lease| lease.attempt).collect::<Vec<_>>(), &vec![2, 2]);
+}
+
+async fn the_run_as_it_was<S: Store>(store: &S) {
+    let check = check("the run as it was");
+    let states = [RunState::Running, RunState::Completed];
+    store.intake(transition("u", None, states[0], &["a", "b"], 0)).await.expect("taken in");
+    store.intake(transition("u", Some(1), states[1], &["a", "b"], 1)).await.expect("taken in");
+    // A change that tells nobody anything.
+    let mut silent = transition("u", Some(2), states[1], &[], 2);
+    silent.document = r#"{"state":"completed","note":"later"}"#.to_owned();
+    store.intake(silent).await.expect("taken in");
+    let mut told = Vec::new();
+    for seconds in [3, 4] {
+        for lease in claim(store, seconds).await {
+            store.complete(ended(&lease, Ending::Sent, seconds)).await.expect("answered");
+            told.push(lease);
+        }
+    }
+    check.equal("how many were told", &told.len(), &4);
+    // Told again it is the same news, under the same key as under a new one.
+    for (lease, new_key) in told.clone().iter().zip([false, true, false, true]) {
+        store.replay("p", lease.id, at(5), new_key).await.expect("replayed").expect("it was finished");
+        told.push(only(&check, store, 5).await);
+        store.complete(ended(&told[told.len() - 1], Ending::Sent, 6)).await.expect("answered");
+    }
+    for lease in told {
+        check.equal("the document", &lease.document, &format!(r#"{{"state":"{}"}}"#, lease.state));
+    }
+    let run = store.run(&key("u")).await.expect("read").expect("it is there");
+    check.equal("the present one", &run.document.as_str(), &r#"{"state":"completed","note":"later"}"#);
 }
 
 async fn order<S: Store>(store: &S) {
