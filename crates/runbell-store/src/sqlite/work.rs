@@ -81,12 +81,13 @@ fn lose_expired(connection: &Connection, now: Timestamp) -> StoreResult<()> {
     Ok(())
 }
 
-/// This process owns the file, so whoever held a lease is gone.
+/// This process owns the file, so whoever held a lease is gone. What is not due is not looked at, however much there is of it.
 pub(super) fn end_all_leases(connection: &mut Connection, now: Timestamp) -> StoreResult<()> {
     let transaction = connection.transaction()?;
-    transaction.execute("UPDATE deliveries SET due_at = ?1 WHERE status = 'leased'", [micros(now)])?;
+    transaction
+        .execute("UPDATE deliveries SET due_at = ?1 WHERE status = 'leased' AND due_at IS NOT NULL", [micros(now)])?;
     lose_expired(&transaction, now)?;
-    transaction.execute("UPDATE deliveries SET status = 'retry' WHERE status = 'leased'", [])?;
+    transaction.execute("UPDATE deliveries SET status = 'retry' WHERE status = 'leased' AND due_at IS NOT NULL", [])?;
     transaction.commit()?;
     Ok(())
 }
