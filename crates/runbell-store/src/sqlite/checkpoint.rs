@@ -19,9 +19,10 @@ use rusqlite::hooks::Wal;
 use super::open;
 use crate::error::{StoreError, StoreResult};
 
-/// How many pages of log are worth a checkpoint: 16 MB, four times as many as SQLite takes, for most pages are written
-/// again and again, and are copied once. A process that was killed has as many to read when it starts again.
-const ENOUGH: c_int = 4_000;
+/// How many pages of log are worth a checkpoint: 8 MB, twice as many as SQLite takes, for most pages are written again and
+/// again, and are copied once. The file of the log grows to about as many, and commits are slower until it has; a process
+/// that was killed reads as many when it starts again.
+const ENOUGH: c_int = 2_000;
 
 thread_local! {
     /// How many pages the log had after this thread's last commit.
