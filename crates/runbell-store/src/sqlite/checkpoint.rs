@@ -97,8 +97,9 @@ impl Checkpoints {
         }
         if self.is_begun {
             self.is_begun = false;
-            // While somebody reads what is older, the log cannot begin anew, and the next pass is worth it only later.
-            self.enough = if checkpoint(connection) { ENOUGH } else { logged.saturating_add(ENOUGH) };
+            checkpoint(connection);
+            // While somebody reads, as a backup does, the log does not begin anew, and the next pass is worth it only later.
+            self.enough = logged.saturating_add(ENOUGH);
         } else if logged >= self.enough
             && let Some(passes) = &self.passes
         {
@@ -108,15 +109,10 @@ impl Checkpoints {
     }
 }
 
-/// Copies what nobody reads in its old form, waiting for nobody. True when the whole log is copied; if not, the next one
-/// copies the rest.
-fn checkpoint(connection: &Connection) -> bool {
-    let copied = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-        Ok(row.get::<_, i64>(0)? == 0 && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
-    });
-    copied.unwrap_or_else(|error| {
+/// Copies what nobody reads in its old form, waiting for nobody; the next one copies the rest.
+fn checkpoint(connection: &Connection) {
+    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
         // Nothing is lost: it is in the log, and commits say by themselves when the disk takes no more.
         tracing::warn!(%error, "the log is not copied into the database");
-        false
-    })
+    }
 }

@@ -24,8 +24,8 @@ const CLAIM: &str = "
     RETURNING id";
 
 const LEASED: &str = "
-    SELECT d.id, d.fence, d.key, r.project, r.uid, r.iteration, coalesce(s.document, r.document), n.name, n.kind, n.document, n.secret,
-           d.state, d.at, d.attempts - d.replayed_at, d.last_chance, x.sealed, d.created_at
+    SELECT d.id, d.fence, d.key, r.project, r.uid, r.iteration, coalesce(s.document, r.document),
+           n.name, n.kind, n.document, n.secret, d.state, d.at, d.attempts - d.replayed_at, d.last_chance, x.sealed, d.created_at
     FROM deliveries AS d
     JOIN runs AS r ON r.id = d.run_id
     JOIN notifications AS n ON n.run_id = d.run_id AND n.generation = d.generation AND n.name = d.name
