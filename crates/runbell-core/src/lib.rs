@@ -12,9 +12,12 @@
 
 mod clock;
 mod context;
+pub mod delivery;
 mod egress;
 mod error;
 mod findings;
+mod flow;
+mod job;
 mod key;
 mod message;
 mod notification;
@@ -42,7 +45,9 @@ pub use context::{BuildContext, EmptyEnv, Env, Output, ProcessEnv, Shared, Site}
 pub use egress::{CA_FILE, Decision, Egress};
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use findings::{Finding, Findings, Level};
+pub use flow::{Flow, FlowHash, FlowKey};
 pub use ipnet::IpNet;
+pub use job::{Job, Lane, Look, Subject};
 pub use key::DeliveryKey;
 pub use message::{Links, Message};
 pub use notification::{MAX_SECRET_PARAMS, Notification, SECRET_KEY};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, Retry};
+use crate::error::Retry;
 
 /// When to try again, and when to give up.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,28 +44,34 @@ impl RetryPolicy {
         RetryPolicy { waits: Vec::new(), jitter: 0.0, budget: None, longest_wait: Duration::ZERO }
     }
 
-    /// How long to wait after attempt number `attempt` (from 1) failed with `error`; `None` to give up.
+    /// How long to wait after attempt number `attempt` (from 1) failed with this advice; `None` to give up.
     ///
-    /// `elapsed` is the time since the delivery began, `chance` a number from 0 to 1 for the jitter. A Retry-After
-    /// is never undercut; one beyond the budget ends the delivery, for an earlier try would only annoy the target.
-    pub fn next(&self, attempt: u32, error: &Error, elapsed: Duration, chance: f64) -> Option<Duration> {
+    /// `age` is the time since the delivery began, `chance` a number from 0 to 1 for the jitter. A Retry-After is never
+    /// undercut; one beyond the budget ends the delivery, for an earlier attempt would only annoy the target.
+    pub(crate) fn wait(&self, attempt: u32, retry: Retry, age: Duration, chance: f64) -> Option<Duration> {
         let planned = *self.waits.get(usize::try_from(attempt.checked_sub(1)?).ok()?)?;
         let jittered = planned.mul_f64(1.0 + self.jitter * (chance.clamp(0.0, 1.0) * 2.0 - 1.0));
-        let wait = match error.retry_advice() {
+        let wait = match retry {
             Retry::Never => return None,
             Retry::Backoff => jittered,
             Retry::After(asked) if asked > self.longest_wait => return None,
             Retry::After(asked) => asked.max(jittered),
         };
-        let fits = self.budget.is_none_or(|budget| elapsed.saturating_add(wait) < budget);
+        let fits = self.budget.is_none_or(|budget| age.saturating_add(wait) < budget);
         fits.then_some(wait)
+    }
+
+    /// How long the whole schedule takes, without jitter.
+    pub fn lasts(&self) -> Duration {
+        let waits = self.waits.iter().fold(Duration::ZERO, |sum, wait| sum.saturating_add(*wait));
+        self.budget.map_or(waits, |budget| budget.min(waits))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::error::{Error, ErrorKind};
 
     #[test]
     fn the_schedule_here() {
@@ -86,7 +92,8 @@ mod tests {
             (1, asks(29), 2_000, 0.5, None),
             (1, asks(60), 0, 0.5, None),
         ] {
-            assert_eq!(policy.next(attempt, &error, ms(elapsed), chance), expected.map(ms), "{attempt} {error}");
+            let wait = policy.wait(attempt, error.retry_advice(), ms(elapsed), chance);
+            assert_eq!(wait, expected.map(ms), "{attempt} {error}");
         }
     }
 }

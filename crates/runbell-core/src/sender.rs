@@ -88,11 +88,15 @@ pub enum Place {
     HereOnly,
 }
 
-/// What the runtime enforces for a sender.
-#[derive(Debug, Clone)]
+/// What the runtime enforces for a sender. Debug shows no bucket.
+#[derive(Clone)]
 pub struct Limits {
     /// Whom it talks to, `host:port` for what goes over a network. Permits and pace are kept for each.
     pub destination: Arc<str>,
+    /// What the target itself counts by: a hook, a channel, a token. Its pace and its Retry-After hold for everything in the
+    /// bucket; `None` where the target counts by nothing that is known, so that the pace is the destination's and a
+    /// Retry-After that of one delivery. May be a secret: never printed, never stored but as a keyed hash.
+    pub bucket: Option<Arc<str>>,
     /// How many attempts the destination is given at once; `None` for as many as the runtime allows any (64).
     pub at_once: Option<usize>,
     /// How fast the destination may be written to; `None` for no limit.
@@ -101,10 +105,21 @@ pub struct Limits {
     pub timeout: Duration,
 }
 
+impl Debug for Limits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Limits")
+            .field("destination", &self.destination)
+            .field("at_once", &self.at_once)
+            .field("pace", &self.pace)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Limits {
     /// The default timeout, no pace, and as many at once as the runtime allows.
     pub fn of(destination: impl Into<Arc<str>>) -> Self {
-        Limits { destination: destination.into(), at_once: None, pace: None, timeout: ATTEMPT_TIMEOUT }
+        Limits { destination: destination.into(), bucket: None, at_once: None, pace: None, timeout: ATTEMPT_TIMEOUT }
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Verdict {
     pub reason: Reason,
     /// More, when there is more to say: of an ignored condition `syntax`, `error` or `fuel`.
     pub detail: Option<String>,
+    /// The same in words: why the condition is ignored.
+    pub why: Option<String>,
 }
 
 impl Verdict {
@@ -79,7 +81,7 @@ impl Verdict {
 
 impl From<Reason> for Verdict {
     fn from(reason: Reason) -> Self {
-        Verdict { reason, detail: None }
+        Verdict { reason, detail: None, why: None }
     }
 }
 
@@ -90,8 +92,13 @@ pub enum ConditionOutcome {
     True,
     /// Skip.
     False,
-    /// It is broken: `syntax`, `error` or `fuel`.
-    Ignored(String),
+    /// It is broken, and does not count.
+    Ignored {
+        /// `syntax`, `error` or `fuel`.
+        cause: String,
+        /// The same in words.
+        why: String,
+    },
 }
 
 /// Decides; the first rule that holds wins. The condition is looked at last, and only then.
@@ -122,7 +129,9 @@ pub fn verdict(
     match condition() {
         ConditionOutcome::True => Reason::Matched.into(),
         ConditionOutcome::False => Reason::ConditionFalse.into(),
-        ConditionOutcome::Ignored(cause) => Verdict { reason: Reason::ConditionIgnored, detail: Some(cause) },
+        ConditionOutcome::Ignored { cause, why } => {
+            Verdict { reason: Reason::ConditionIgnored, detail: Some(cause), why: Some(why) }
+        }
     }
 }
 
@@ -171,7 +180,7 @@ mod tests {
             (run(0, "error", "null"), Notification::new("console", "n"), False, Reason::StateNotInWhen),
             (run(0, "running", "null"), all(), False, Reason::ConditionFalse),
             (run(0, "running", "null"), all(), True, Reason::Matched),
-            (run(0, "aborted", "null"), all(), Ignored("fuel".to_owned()), Reason::ConditionIgnored),
+            (run(0, "aborted", "null"), all(), Ignored { cause: "fuel".to_owned(), why: String::new() }, Reason::ConditionIgnored),
             (run(0, "completed", "null"), Notification::new("console", "n"), False, Reason::Matched),
         ] {
             assert_eq!(decide(&run, notification, condition).reason, reason, "{run}");

@@ -1,25 +1,28 @@
-//! A run that is told about, whatever happens to it.
+//! A run whose end is reported, whatever happens to it.
 
 use runbell_core::{Run, RunState};
 
 use crate::notifier::Notifier;
 
-/// A run under way. Say how it ended; dropped without that, it is told as aborted.
+/// A run under way. Say how it ended; dropped without that, it is reported as aborted.
 #[derive(Debug)]
-#[must_use = "a guard that is dropped tells that the run was aborted"]
+#[must_use = "a dropped guard reports that the run was aborted"]
 pub struct RunGuard {
     notifier: Notifier,
     run: Option<Run>,
 }
 
-impl RunGuard {
-    pub(crate) fn start(notifier: Notifier, mut run: Run) -> Self {
+impl Notifier {
+    /// Begins a run: reports that it is running, and reports how it ended, whatever happens.
+    pub fn start(&self, mut run: Run) -> RunGuard {
         run.status.state = RunState::Running;
-        run.status.start_time.get_or_insert_with(|| notifier.now().to_string());
-        enqueue(&notifier, &run);
-        RunGuard { notifier, run: Some(run) }
+        run.status.start_time.get_or_insert_with(|| self.now().to_string());
+        enqueue(self, &run);
+        RunGuard { notifier: self.clone(), run: Some(run) }
     }
+}
 
+impl RunGuard {
     /// The run, to add results while it runs.
     pub fn run(&mut self) -> Option<&mut Run> {
         self.run.as_mut()
@@ -57,6 +60,6 @@ impl Drop for RunGuard {
 /// A guard cannot fail its job, so a full queue is logged.
 fn enqueue(notifier: &Notifier, run: &Run) {
     if let Err(error) = notifier.enqueue(run) {
-        tracing::error!(state = run.status.state.as_str(), reason = error.reason(), "not told");
+        tracing::error!(state = run.status.state.as_str(), reason = error.reason(), "not reported");
     }
 }

@@ -1,7 +1,7 @@
 //! Runbell's dispatch: from a run's entering a state to what every target made of it.
 //!
-//! One pipeline: verdict, render, attempt, retry. Deciding is pure ([`runbell_core::verdict`], the retry policy);
-//! the I/O is in one place, `attempt`.
+//! One pipeline for this process and for a server: decide, admission, attempt, advance. Deciding is pure
+//! ([`runbell_core::verdict`], [`runbell_core::delivery`]); the I/O is in one place, `attempt`.
 //!
 //! **Invariant:** no kind is named here; kinds come through the registry.
 //!
@@ -11,17 +11,19 @@
 //! **Invariant:** what is handed to senders and templates is redacted first ([`Notifier`] freezes and cleans a run
 //! before anything else sees it).
 
+mod admission;
 mod attempt;
+mod decide;
 #[cfg(feature = "durable")]
 mod durable;
+mod explain;
 mod flag;
 mod guard;
-mod insight;
-mod lanes;
 mod local;
 mod notifier;
-mod plan;
-mod prepared;
+mod order;
+mod preview;
+mod ready;
 mod redact;
 #[cfg(feature = "remote")]
 pub mod remote;
@@ -33,9 +35,10 @@ mod secrets;
 
 #[cfg(feature = "durable")]
 pub use durable::{Attempted, Dispatcher, DispatcherOptions, Event, EventError, Explained, Observer, Outcome, Taken};
+pub use explain::Explanation;
 pub use guard::RunGuard;
-pub use insight::{Explanation, PreviewLine};
 pub use notifier::{Notifier, NotifierBuilder};
+pub use preview::PreviewLine;
 pub use report::{Report, ReportLine, Status};
 #[cfg(feature = "remote")]
-pub use route::{Route, route};
+pub use route::{Dispatch, route};

@@ -1,84 +1,135 @@
-//! One delivery from this process: attempts, waits from memory, one outcome.
+//! One delivery from this process: it waits in memory, in its order, and ends in a line of the report.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use runbell_core::{Clock, Message, Reason, RetryPolicy};
-use tokio::time::{Instant, sleep};
+use runbell_core::delivery::{Failure, Next, Outcome, Progress};
+use runbell_core::{Clock, Error, ErrorKind, Job, Links, Reason, Rendered, RetryPolicy, SecretValues};
+use tokio::time::Instant;
 
-use crate::attempt::{Attempt, Destination, Permit};
-use crate::lanes::Ticket;
-use crate::plan::render;
-use crate::prepared::Prepared;
+use crate::admission::Admission;
+use crate::attempt::Attempt;
+use crate::decide::{message, render};
+use crate::order::{Go, OrderTicket};
+use crate::ready::ReadyNotification;
 use crate::report::{ReportLine, Status};
 
-/// A verdict "send" being carried out.
+/// A job that is being delivered.
 pub(crate) struct Delivery<'a> {
-    pub(crate) prepared: &'a Prepared,
-    pub(crate) message: Message,
+    pub(crate) job: &'a Job,
+    pub(crate) ready: &'a ReadyNotification,
+    pub(crate) secrets: &'a SecretValues,
+    pub(crate) links: &'a Links,
+    pub(crate) is_sample: bool,
     pub(crate) policy: &'a RetryPolicy,
-    pub(crate) destination: &'a Destination,
+    pub(crate) admission: &'a Arc<Admission>,
     pub(crate) clock: &'a dyn Clock,
 }
 
+/// How far a delivery has come.
+struct Course {
+    rendered: Option<Rendered>,
+    started: Option<Instant>,
+    /// How long it waited for admission since its first attempt. That is not the target's failing, and costs no budget.
+    held: Duration,
+    last_error: Option<Error>,
+}
+
+impl Course {
+    fn age(&self) -> Duration {
+        self.started.map_or(Duration::ZERO, |started| started.elapsed().saturating_sub(self.held))
+    }
+}
+
 impl Delivery<'_> {
-    /// Renders once, then attempts until it is sent or the policy gives up. `permit` is for the first attempt.
-    ///
-    /// When newer news of the same run comes up behind it, a failed delivery is tried once more at once; failing
-    /// again it is superseded, for it is old news by then.
-    pub(crate) async fn carry_out(&self, ticket: &Ticket, permit: Permit<'_>, line: &mut ReportLine) {
-        let rendered = match render(self.prepared, &self.message) {
-            Ok(rendered) => rendered,
-            Err(error) => return line.failed(&error),
-        };
-        line.notes.extend(rendered.notes);
-        let started = Instant::now();
-        // The budget is for what a destination's failing costs; waiting for its pace is no failing.
-        let mut paced = Duration::ZERO;
-        let mut permit = Some(permit);
-        let mut last_chance = false;
+    /// Waits for its turn, then makes attempts until [`OrderTicket::advance`] says that it is over.
+    pub(crate) async fn carry_out(&self, ticket: &OrderTicket, line: &mut ReportLine) {
+        let mut course = Course { rendered: None, started: None, held: Duration::ZERO, last_error: None };
+        let mut go = ticket.first_turn().await;
         loop {
-            let held = match permit.take() {
-                Some(held) => held,
-                None => self.destination.permit().await,
+            let last_chance = match go {
+                Go::Attempt { last_chance } => last_chance,
+                Go::Superseded => return superseded(line, course.last_error.as_ref()),
             };
-            let ready = Instant::now();
-            self.destination.keep_pace(self.prepared.limits.pace).await;
-            paced += ready.elapsed();
-            line.attempts += 1;
-            let left =
-                self.policy.budget.map_or(Duration::MAX, |budget| budget.saturating_sub(started.elapsed() - paced));
-            let attempt = Attempt {
-                sender: self.prepared.sender.as_ref(),
-                limits: &self.prepared.limits,
-                payload: &rendered.payload,
-                key: self.message.key,
-                number: line.attempts,
-                clock: self.clock,
-                at_most: left.max(Duration::from_millis(1)),
+            let outcome = match self.attempt(ticket, &mut course, line).await {
+                Ok(outcome) => outcome,
+                Err(error) => return line.failed(&error),
             };
-            let error = match attempt.make(held).await {
-                Ok(_receipt) => {
+            let progress = Progress { attempts: line.attempts, last_chance, is_replaced: false, age: course.age() };
+            go = match ticket.advance(self.policy, progress, &outcome) {
+                Next::Sent => {
                     line.status = Status::Sent;
                     return;
                 }
-                Err(error) => error,
-            };
-            if last_chance {
-                line.status = Status::Skipped;
-                line.reason = Reason::Superseded.as_str().to_owned();
-                line.notes.push(format!("given up for newer news after: {}", error.reason()));
-                return;
-            }
-            let wait = self.policy.next(line.attempts, &error, started.elapsed() - paced, fastrand::f64());
-            let Some(wait) = wait else { return line.failed(&error) };
-            tracing::debug!(attempt = line.attempts, reason = error.reason(), ?wait, "will try again");
-            if !ticket.is_overtaken() {
-                tokio::select! {
-                    () = sleep(wait) => continue,
-                    () = ticket.overtaken() => {}
+                Next::Superseded => return superseded(line, course.last_error.as_ref()),
+                Next::Failed | Next::Deferred { .. } => {
+                    let unknown = || Error::new(ErrorKind::Internal, "an attempt without an outcome");
+                    return line.failed(&course.last_error.unwrap_or_else(unknown));
                 }
-            }
-            last_chance = true;
+                Next::Retry { last_chance: true, .. } => Go::Attempt { last_chance: true },
+                Next::Retry { after, last_chance: false } => {
+                    let reason = course.last_error.as_ref().map(Error::reason);
+                    tracing::debug!(attempt = line.attempts, reason, ?after, "will try again");
+                    ticket.next_turn(after).await
+                }
+            };
         }
     }
+
+    /// Makes one attempt, as soon as it is admitted. Renders before the first one: what waits is small.
+    async fn attempt(
+        &self,
+        ticket: &OrderTicket,
+        course: &mut Course,
+        line: &mut ReportLine,
+    ) -> Result<Outcome, Error> {
+        let asked = Instant::now();
+        let permit = self.admission.permit(self.ready.flow, &self.ready.limits).await;
+        match course.started {
+            Some(_) => course.held += asked.elapsed(),
+            None => course.started = Some(Instant::now()),
+        }
+        ticket.begin();
+        let rendered = match &mut course.rendered {
+            Some(rendered) => rendered,
+            empty => {
+                let message = message(self.job, self.ready, self.secrets, self.links, self.is_sample);
+                let mut rendered = render(self.ready, &message)?;
+                line.notes.append(&mut rendered.notes);
+                empty.insert(rendered)
+            }
+        };
+        line.attempts += 1;
+        let age = course.started.map_or(Duration::ZERO, |started| started.elapsed().saturating_sub(course.held));
+        let left = self.policy.budget.map_or(Duration::MAX, |budget| budget.saturating_sub(age));
+        let attempt = Attempt {
+            sender: self.ready.sender.as_ref(),
+            limits: &self.ready.limits,
+            payload: &rendered.payload,
+            key: self.job.key,
+            number: line.attempts,
+            clock: self.clock,
+            at_most: left.max(Duration::from_millis(1)),
+        };
+        let made = attempt.make().await;
+        self.admission.record(permit, &self.ready.limits, made.as_ref().err());
+        Ok(match made {
+            Ok(receipt) => Outcome::Sent { answer: receipt.answer.into_owned() },
+            Err(error) => {
+                let failure = Failure::from(&error);
+                course.last_error = Some(error);
+                Outcome::Failed(failure)
+            }
+        })
+    }
+}
+
+/// Newer news or a new list took its place.
+fn superseded(line: &mut ReportLine, last_error: Option<&Error>) {
+    line.status = Status::Skipped;
+    line.reason = Reason::Superseded.as_str().to_owned();
+    line.notes.push(match last_error {
+        Some(error) => format!("given up for newer news after: {}", error.reason()),
+        None => "given up: the run was given other notifications".to_owned(),
+    });
 }

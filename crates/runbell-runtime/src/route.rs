@@ -6,7 +6,7 @@ use runbell_core::Place;
 
 /// Where a notification is sent from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
+pub enum Dispatch {
     /// This process.
     Here,
     /// The server.
@@ -14,10 +14,10 @@ pub enum Route {
 }
 
 /// Where a notification is sent from: the place its kind allows, and whether there is a server to send it.
-pub fn route(place: Place, has_server: bool) -> Route {
+pub fn route(place: Place, has_server: bool) -> Dispatch {
     match (place, has_server) {
-        (Place::Anywhere, true) => Route::Server,
-        (Place::Anywhere, false) | (Place::HereOnly, _) => Route::Here,
+        (Place::Anywhere, true) => Dispatch::Server,
+        (Place::Anywhere, false) | (Place::HereOnly, _) => Dispatch::Here,
     }
 }
 
@@ -28,10 +28,10 @@ mod tests {
     #[test]
     fn what_shows_something_here_stays_here() {
         for (place, has_server, expected) in [
-            (Place::Anywhere, false, Route::Here),
-            (Place::Anywhere, true, Route::Server),
-            (Place::HereOnly, false, Route::Here),
-            (Place::HereOnly, true, Route::Here),
+            (Place::Anywhere, false, Dispatch::Here),
+            (Place::Anywhere, true, Dispatch::Server),
+            (Place::HereOnly, false, Dispatch::Here),
+            (Place::HereOnly, true, Dispatch::Here),
         ] {
             assert_eq!(route(place, has_server), expected, "{place:?}, server: {has_server}");
         }

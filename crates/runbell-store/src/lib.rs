@@ -1,74 +1,175 @@
 //! Where the server keeps what it has promised to deliver: runs, registered notifications, deliveries, attempts, secrets.
 //!
-//! [`Store`] says what is promised; [`SqliteStore`] keeps it in one file. A promise is made when a call returns: whatever
-//! was written then survives the end of the process and of the machine.
+//! Four traits say what is promised: [`Queue`], [`History`], [`Records`], [`Upkeep`]; [`open`] makes a [`Store`] of a URL. A
+//! promise is made when a call returns: what was written then survives the end of the process and of the machine.
+//!
+//! Time is the store's: callers give and get waits, and a timestamp only to show it.
 //!
 //! **Invariant:** the states of a delivery change only as [`DeliveryState`] says, and the database enforces it too.
 //!
-//! **Invariant:** a lease that was lost changes nothing any more: every write of a worker names its fence.
+//! **Invariant:** what follows an attempt and whose turn it is in a lane is decided by [`runbell_core::delivery`], inside the
+//! transaction that records it. The database stores and finds.
 //!
-//! **Invariant:** what is secret arrives here sealed ([`seal`]) and is never unsealed here.
+//! **Invariant:** a lost lease changes nothing any more: every write about a lease names its fence.
+//!
+//! **Invariant:** secrets arrive here sealed ([`seal`]) and are never unsealed here.
 
 mod error;
 mod model;
 pub mod seal;
 mod sqlite;
+mod wakeups;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runbell_core::Timestamp;
+use runbell_core::{Clock, RetryPolicy};
 
 pub use error::{StoreError, StoreResult};
 pub use model::{
-    Accepted, AttemptRecord, Backlog, Claimed, Completion, Deliver, DeliveryFilter, DeliveryRecord, DeliveryState,
-    Ending, Intake, Lease, NewDelivery, NewVerdict, ProjectSecret, Recorded, Registered, RunFacts, RunFilter, RunKey,
-    RunRecord, SealedSecret, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
+    Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, Deliver, DeliveryFilter, DeliveryRecord,
+    DeliveryState, FollowUp, HoldChange, HoldTarget, Intake, Lease, LeasedDelivery, NewJob, NewVerdict, Placed,
+    Placement, ProjectSecret, Recorded, RegisteredNotification, Rooms, RunFacts, RunFilter, RunKey, RunRecord,
+    SealedSecret, StoredHold, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
-pub use sqlite::SqliteStore;
+pub use wakeups::Wakeups;
 
 /// What the names of secrets begin with that were made of a notification's params, as in MLRun. They belong to the
-/// notifications that refer to them: nobody else sees, makes or deletes them, and they go with their last user.
+/// notifications that refer to them: callers neither see, make nor delete them, and they go with their last user.
 pub const INTERNAL: &str = "mlrun.notifications.";
 
-/// What a server keeps, and what it promises about it.
-#[async_trait]
-pub trait Store: Send + Sync + 'static {
-    /// A run and its registered notifications; `None` when there is none.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] when the database does not answer.
-    async fn run(&self, key: &RunKey) -> StoreResult<Option<StoredRun>>;
+/// The scheme of a store in a file.
+const FILE_SCHEME: &str = "sqlite://";
 
-    /// Takes in one transition: the run's new version, what was decided about it, and the deliveries that follow, all or
-    /// nothing. A delivery whose key is known already is not made again.
+/// Everything a server keeps.
+pub trait Store: Queue + History + Records + Upkeep {}
+
+impl<T: Queue + History + Records + Upkeep> Store for T {}
+
+/// Opens the store that a URL names, or makes it: `sqlite://FILE`. `clock` is the time of a store in a file.
+///
+/// Leases that an earlier process held on a store in a file end.
+///
+/// # Errors
+/// [`StoreError::Location`] for a URL that names no store, [`StoreError::Held`] while another process owns it,
+/// [`StoreError::Newer`] and [`StoreError::Foreign`] for one that this program must not touch, [`StoreError::Unavailable`]
+/// when it cannot be opened or written.
+pub async fn open(url: &str, clock: Arc<dyn Clock>) -> StoreResult<Arc<dyn Store>> {
+    let file = file_of(url)?;
+    let opened = tokio::task::spawn_blocking(move || sqlite::SqliteStore::open(&file, clock)).await;
+    let store = opened.map_err(|_| StoreError::Unavailable("opening it was interrupted".to_owned()))??;
+    Ok(Arc::new(store))
+}
+
+/// The file that a URL names.
+///
+/// # Errors
+/// [`StoreError::Location`] for a URL that names no file.
+fn file_of(url: &str) -> StoreResult<PathBuf> {
+    match url.strip_prefix(FILE_SCHEME) {
+        Some(file) if !file.is_empty() => Ok(PathBuf::from(file)),
+        _ => Err(StoreError::Location(format!(
+            "must be {FILE_SCHEME}FILE, such as {FILE_SCHEME}runbell.db or {FILE_SCHEME}/var/lib/runbell.db"
+        ))),
+    }
+}
+
+/// Deliveries on their way.
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Takes in one change of a run: its new version, what was decided, and the jobs that follow, all or nothing. A job whose
+    /// key is known already makes no second delivery.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the run's version is no longer the one that decisions were made for;
+    /// [`StoreError::Conflict`] when the run's version is no longer the one that was decided for;
     /// [`StoreError::Unavailable`] when it could not be written, a full disk among the reasons.
     async fn intake(&self, intake: Intake) -> StoreResult<Accepted>;
 
-    /// Leases up to `limit` deliveries that are due at `now` to the caller, for `lease`.
-    ///
-    /// `lease` outlasts the slowest attempt, or somebody else makes it again. Of one run and notification the older
-    /// delivery goes first; the younger one is not due before the older is finished.
+    /// Leases deliveries that are due to the caller: in turn over destinations, and inside a destination over buckets and
+    /// projects, the earliest due first. A destination that is held is not looked into.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]. Never fails because nothing is due: that is an empty list.
-    async fn claim(&self, now: Timestamp, limit: usize, lease: Duration) -> StoreResult<Claimed>;
+    async fn claim(&self, claim: Claim) -> StoreResult<Claimed>;
 
-    /// Records how a leased delivery's attempt ended, unless the lease was lost by then.
+    /// Records how a leased delivery's attempt ended, unless the lease was lost by then. What follows is decided by
+    /// [`advance`](runbell_core::delivery::advance).
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn complete(&self, completion: Completion) -> StoreResult<Recorded>;
 
-    /// Makes deliveries due now that wait for a later time; others are left alone.
+    /// Leases up to `limit` deliveries of destinations that are down which were accepted longer than `policy` lasts ago, so
+    /// that their end is recorded.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn hasten(&self, ids: Vec<i64>, now: Timestamp) -> StoreResult<()>;
+    async fn overdue(&self, policy: &RetryPolicy, limit: usize, lease: Duration) -> StoreResult<Vec<LeasedDelivery>>;
+
+    /// The destinations that are down, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn holds(&self, limit: usize) -> StoreResult<Vec<StoredHold>>;
+
+    /// Makes a finished delivery due again: the same one under the same key, or a copy of it under a new key. Returns the
+    /// id of what is due; `None` when the delivery is not finished, or not there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn replay(&self, project: &str, id: i64, new_key: bool) -> StoreResult<Option<i64>>;
+
+    /// As [`replay`](Self::replay), for the youngest `limit` deliveries that the filter means; unfinished ones are left
+    /// alone. Returns the ids of what is due.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn replay_all(&self, filter: &DeliveryFilter, limit: usize, new_key: bool) -> StoreResult<Vec<i64>>;
+
+    /// Cancels a delivery that waits. False when it does not wait.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn cancel(&self, project: &str, id: i64) -> StoreResult<bool>;
+
+    /// How much waits to be delivered.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn backlog(&self) -> StoreResult<Backlog>;
+
+    /// Wakes whoever claims when something may have become due before [`Claimed::next`].
+    fn wakeups(&self) -> Wakeups;
+}
+
+/// Runs, deliveries and verdicts to look at.
+#[async_trait]
+pub trait History: Send + Sync + 'static {
+    /// A run and its registered notifications; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn run(&self, key: &RunKey) -> StoreResult<Option<StoredRun>>;
+
+    /// Runs, the youngest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn runs(&self, filter: &RunFilter, limit: usize) -> StoreResult<Vec<RunRecord>>;
+
+    /// Deletes a run with everything that belongs to it, unfinished deliveries too. False when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn delete_run(&self, key: &RunKey) -> StoreResult<bool>;
+
+    /// Notes that a run is alive. False when there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn heartbeat(&self, key: &RunKey) -> StoreResult<bool>;
 
     /// Deliveries, the youngest first, at most `limit`.
     ///
@@ -82,31 +183,33 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn delivery(&self, project: &str, id: i64) -> StoreResult<Option<(DeliveryRecord, Vec<AttemptRecord>)>>;
 
-    /// Makes a finished delivery due again: the same one under the same key, or a copy of it under a new key. Returns the
-    /// id of what is due; `None` when the delivery is not finished, or not there.
+    /// The last delivery of each notification in a run's present list.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn replay(&self, project: &str, id: i64, now: Timestamp, new_key: bool) -> StoreResult<Option<i64>>;
+    async fn latest(&self, key: &RunKey) -> StoreResult<Vec<DeliveryRecord>>;
 
-    /// As [`replay`](Self::replay), for the youngest `limit` deliveries that the filter means; those that are not finished
-    /// are left alone. Returns the ids of what is due.
+    /// What was decided about a run's notifications, the latest first, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn replay_all(
-        &self,
-        filter: &DeliveryFilter,
-        limit: usize,
-        now: Timestamp,
-        new_key: bool,
-    ) -> StoreResult<Vec<i64>>;
+    async fn verdicts(&self, key: &RunKey, limit: usize) -> StoreResult<Vec<VerdictRecord>>;
+}
 
-    /// Gives up a delivery that waits. False when it does not wait.
+/// What is kept beside runs and deliveries.
+#[async_trait]
+pub trait Records: Send + Sync + 'static {
+    /// A project's document.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn cancel(&self, project: &str, id: i64, now: Timestamp) -> StoreResult<bool>;
+    async fn project(&self, name: &str) -> StoreResult<Option<String>>;
+
+    /// Keeps a project's document.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn put_project(&self, name: &str, document: &str) -> StoreResult<()>;
 
     /// A sealed secret of a project.
     ///
@@ -138,53 +241,25 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn secrets(&self, after: Option<(String, String)>, limit: usize) -> StoreResult<Vec<ProjectSecret>>;
 
-    /// Replaces a sealed secret by the same one sealed anew. False when it was changed meanwhile.
+    /// Replaces a sealed secret by the same one sealed again. False when it was changed meanwhile.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn reseal(&self, old: ProjectSecret, sealed: Vec<u8>) -> StoreResult<bool>;
 
-    /// Runs, the youngest first, at most `limit`.
+    /// The sealed key that destinations are hashed with; `offered` is kept when there is none yet. Returns the one that is
+    /// kept.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn runs(&self, filter: &RunFilter, limit: usize) -> StoreResult<Vec<RunRecord>>;
+    async fn flow_key(&self, offered: Vec<u8>) -> StoreResult<Vec<u8>>;
 
-    /// Deletes a run with everything of its, unfinished deliveries too. False when there is none.
+    /// Replaces the sealed key that destinations are hashed with, and forgets where unfinished deliveries wait: their
+    /// destinations are unknown until their senders are built.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn delete_run(&self, key: &RunKey) -> StoreResult<bool>;
-
-    /// Notes that a run is alive. False when there is none.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn heartbeat(&self, key: &RunKey, now: Timestamp) -> StoreResult<bool>;
-
-    /// The last delivery of each notification in a run's present list.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn latest(&self, key: &RunKey) -> StoreResult<Vec<DeliveryRecord>>;
-
-    /// What was decided about a run's notifications, the latest first, at most `limit`.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn verdicts(&self, key: &RunKey, limit: usize) -> StoreResult<Vec<VerdictRecord>>;
-
-    /// A project's document.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn project(&self, name: &str) -> StoreResult<Option<String>>;
-
-    /// Keeps a project's document.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn put_project(&self, name: &str, document: &str) -> StoreResult<()>;
+    async fn replace_flow_key(&self, sealed: Vec<u8>) -> StoreResult<()>;
 
     /// All access tokens, revoked ones among them.
     ///
@@ -202,32 +277,30 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn revoke_token(&self, id: &str, now: Timestamp) -> StoreResult<bool>;
+    async fn revoke_token(&self, id: &str) -> StoreResult<bool>;
 
     /// Keeps work that a caller will poll.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn put_task(&self, project: &str, name: &str, deliveries: Vec<i64>, now: Timestamp) -> StoreResult<()>;
+    async fn put_task(&self, project: &str, name: &str, deliveries: Vec<i64>) -> StoreResult<TaskRecord>;
 
-    /// How such work stands; `None` when there is none.
+    /// The state of such work; `None` when there is none.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn task(&self, project: &str, name: &str) -> StoreResult<Option<TaskRecord>>;
+}
 
-    /// How much waits to be delivered.
+/// Looking after the store itself.
+#[async_trait]
+pub trait Upkeep: Send + Sync + 'static {
+    /// Forgets up to `limit` deliveries that were finished longer than `age` ago, what only they need, and runs that ended
+    /// and were not touched since. Returns how many; 0 when there is no more.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn backlog(&self) -> StoreResult<Backlog>;
-
-    /// Forgets up to `limit` deliveries that were finished before `before`, what only they need, and runs that ended and
-    /// were not touched since. Returns how many; 0 when there is no more.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize>;
+    async fn prune(&self, age: Duration, limit: usize) -> StoreResult<usize>;
 
     /// Copies everything into a new file, while work goes on.
     ///

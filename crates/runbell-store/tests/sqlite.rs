@@ -2,130 +2,165 @@
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use runbell_core::{RunState, Timestamp};
-use runbell_store::{
-    Deliver, DeliveryState, Intake, NewDelivery, Registered, RunFacts, RunKey, SqliteStore, Store, StoreError,
+use runbell_core::value::read;
+use runbell_core::{
+    Clock, DeliveryKey, Flow, FlowHash, Job, Lane, Look, Notification, RunSnapshot, RunState, Subject, Timestamp,
 };
-use runbell_testkit::{SAMPLE_TIME, store_contract};
+use runbell_store::{
+    Claim, Deliver, DeliveryState, Intake, LeasedDelivery, NewJob, RegisteredNotification, Rooms, RunFacts, RunKey, Store,
+    StoreError,
+};
+use runbell_testkit::{FixedClock, SAMPLE_TIME, StoreBench};
 
-fn open(file: &Path) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(file, SAMPLE_TIME)
+async fn open_with(file: &Path, clock: impl Clock + 'static) -> Result<Arc<dyn Store>, StoreError> {
+    runbell_store::open(&format!("sqlite://{}", file.display()), Arc::new(clock)).await
 }
 
-fn refused(file: &Path) -> StoreError {
-    open(file).err().expect("it is refused")
+async fn open(file: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(file, FixedClock::default()).await
+}
+
+async fn refused(file: &Path) -> StoreError {
+    open(file).await.err().expect("it is refused")
+}
+
+struct Unlimited;
+
+impl Rooms for Unlimited {
+    fn room(&self, _: FlowHash, _: &[(FlowHash, usize)]) -> usize {
+        usize::MAX
+    }
+}
+
+async fn claim(store: &Arc<dyn Store>, lease: Duration) -> Vec<LeasedDelivery> {
+    let claim = Claim { limit: 10, lease, probes: 1, rooms: Arc::new(Unlimited) };
+    store.claim(claim).await.expect("claimed").deliveries
 }
 
 fn intake(uid: &str) -> Intake {
-    let name = "n".to_owned();
+    let run = RunSnapshot::step(read("{}").expect("JSON"));
+    let job = Job {
+        key: DeliveryKey::of(&[uid]),
+        lane: Some(Lane::new(run.clone(), "n")),
+        subject: Subject::run(run, []),
+        state: RunState::Completed,
+        at: SAMPLE_TIME,
+        notification: Arc::new(Notification::new("webhook", "n")),
+        look: Look::Mlrun,
+    };
     Intake {
         run: RunKey { project: "p".to_owned(), uid: uid.to_owned(), iteration: 0 },
         document: "{}".to_owned(),
+        steps: None,
         facts: RunFacts::default(),
         expected: None,
-        notifications: Some(vec![Registered {
-            name: name.clone(),
+        notifications: Some(vec![RegisteredNotification {
+            name: "n".to_owned(),
             kind: "webhook".to_owned(),
             document: "{}".to_owned(),
             secret: None,
         }]),
         secrets: Vec::new(),
         verdicts: Vec::new(),
-        deliveries: vec![NewDelivery {
-            key: uid.to_owned(),
-            notification: name,
-            state: RunState::Completed,
-            at: SAMPLE_TIME,
-            lease: None,
-        }],
+        jobs: vec![NewJob { job, flow: Flow::default(), lease: None }],
         deliver: Deliver::Always,
-        now: SAMPLE_TIME,
     }
 }
 
+async fn bench() -> StoreBench {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), FixedClock::default());
+    let store = open_with(&folder.path().join("runbell.db"), clock.clone()).await.expect("opened");
+    StoreBench { store, second: None, set_time: Box::new(move |now| clock.set(now)), keep: Box::new(folder) }
+}
+
+mod contract {
+    use super::bench;
+
+    runbell_testkit::store_contract!(bench);
+}
+
 #[tokio::test]
-async fn contract() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let count = std::sync::atomic::AtomicUsize::new(0);
-    store_contract(async || {
-        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        open(&folder.path().join(format!("{number}.db"))).expect("opened")
-    })
-    .await;
+async fn only_files_are_stores() {
+    for (url, part) in [("postgres://u:CANARY@h/d", "sqlite://FILE"), ("sqlite://", "sqlite://FILE"), ("", "must be")] {
+        let clock = Arc::new(FixedClock::default());
+        let error = runbell_store::open(url, clock).await.err().expect("it is refused").to_string();
+        assert!(error.starts_with("store: ") && error.contains(part) && !error.contains("CANARY"), "{error}");
+    }
 }
 
 #[tokio::test]
 async fn a_file_belongs_to_one_process_and_leases_end_with_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("runbell.db");
-    let store = open(&file).expect("opened");
-    let id = store.intake(intake("u")).await.expect("taken in").deliveries[0];
-    let lease = store.claim(SAMPLE_TIME, 10, Duration::from_secs(3600)).await.expect("claimed").leases.remove(0);
-    assert_eq!(refused(&file), StoreError::Held(file.clone()));
+    let store = open(&file).await.expect("opened");
+    let id = store.intake(intake("u")).await.expect("taken in").jobs[0].id;
+    let lease = claim(&store, Duration::from_secs(3600)).await.remove(0).lease;
+    assert_eq!(refused(&file).await, StoreError::Held(file.display().to_string()));
     drop(store);
 
-    let store = open(&file).expect("opened again");
+    let store = open(&file).await.expect("opened again");
     let (record, attempts) = store.delivery("p", id).await.expect("read").expect("it is there");
     assert_eq!(
         (record.status, attempts[0].outcome.as_str(), attempts[0].ambiguous),
         (DeliveryState::Retry, "lost", true)
     );
-    let again = store.claim(SAMPLE_TIME, 10, Duration::from_secs(25)).await.expect("claimed").leases.remove(0);
-    assert!(again.id == lease.id && again.fence > lease.fence && again.attempt == 2);
+    let again = claim(&store, Duration::from_secs(25)).await.remove(0).lease;
+    assert!(again.id == lease.id && again.fence > lease.fence && again.progress.attempts == 2);
 }
 
 #[tokio::test]
 async fn a_backup_is_one_file_that_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
-    let store = open(&file).expect("opened");
+    let store = open(&file).await.expect("opened");
     store.intake(intake("before")).await.expect("taken in");
     store.backup(&copy).await.expect("copied");
     store.intake(intake("after")).await.expect("taken in");
     assert!(matches!(store.backup(&copy).await, Err(StoreError::Unavailable(what)) if what.contains("exists already")));
-    let restored = open(&copy).expect("opened");
-    let leases = restored.claim(SAMPLE_TIME, 10, Duration::from_secs(25)).await.expect("claimed").leases;
-    assert_eq!(leases.iter().map(|lease| lease.run.uid.as_str()).collect::<Vec<_>>(), ["before"]);
+    let restored = open(&copy).await.expect("opened");
+    let leased = claim(&restored, Duration::from_secs(25)).await;
+    let uids: Vec<&str> = leased.iter().filter_map(|one| Some(one.run.as_ref()?.uid.as_str())).collect();
+    assert_eq!(uids, ["before"]);
 }
 
-#[test]
-fn files_of_others_and_of_newer_versions_are_left_alone() {
+#[tokio::test]
+async fn files_of_others_and_of_newer_versions_are_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = folder.path().join("text.db");
     std::fs::write(&text, "not a database, but long enough to be looked at as if it were one".repeat(20))
         .expect("written");
-    assert_eq!(refused(&text), StoreError::Foreign(text.clone()));
+    assert_eq!(refused(&text).await, StoreError::Foreign(text.display().to_string()));
 
     let other = folder.path().join("other.db");
     rusqlite::Connection::open(&other).and_then(|c| c.execute_batch("CREATE TABLE theirs (x)")).expect("made");
-    assert_eq!(refused(&other), StoreError::Foreign(other.clone()));
+    assert_eq!(refused(&other).await, StoreError::Foreign(other.display().to_string()));
 
     let newer = folder.path().join("newer.db");
-    drop(open(&newer).expect("made"));
+    drop(open(&newer).await.expect("made"));
     rusqlite::Connection::open(&newer).and_then(|c| c.pragma_update(None, "user_version", 99)).expect("changed");
-    assert_eq!(refused(&newer), StoreError::Newer { found: 99, known: 1 });
+    assert_eq!(refused(&newer).await, StoreError::Newer { found: 99, known: 1 });
     let before = std::fs::read(&newer).expect("read");
-    assert!(refused(&newer).to_string().contains("its schema is 99") && std::fs::read(&newer).expect("read") == before);
+    assert!(refused(&newer).await.to_string().contains("its schema is 99") && std::fs::read(&newer).expect("read") == before);
 
-    assert!(matches!(refused(&folder.path().join("no/such/folder.db")), StoreError::Unavailable(_)));
+    assert!(matches!(refused(&folder.path().join("no/such/folder.db")).await, StoreError::Unavailable(_)));
 }
 
-#[test]
-fn the_database_itself_refuses_leaps() {
+#[tokio::test]
+async fn the_database_itself_refuses_leaps() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("runbell.db");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    let store = open(&file).expect("opened");
-    runtime.block_on(store.intake(intake("u"))).expect("taken in");
+    let store = open(&file).await.expect("opened");
+    store.intake(intake("u")).await.expect("taken in");
     drop(store);
     let connection = rusqlite::Connection::open(&file).expect("opened");
     for sql in [
         "UPDATE deliveries SET status = 'sent', due_at = NULL, finished_at = 1",
         "UPDATE deliveries SET status = 'retry'",
         "UPDATE deliveries SET status = 'done'",
-        "UPDATE deliveries SET due_at = NULL",
+        "UPDATE deliveries SET leased_until = 1",
         "UPDATE deliveries SET status = 'leased', finished_at = 1",
     ] {
         assert!(connection.execute(sql, []).is_err(), "{sql}");

@@ -37,5 +37,5 @@ pub use mail::mail_contract;
 pub use params::{params_contract, params_contract_in};
 pub use samples::{SAMPLE_TIME, hostile_messages, message_about, sample_message, sample_run, sample_step};
 #[cfg(feature = "store")]
-pub use store::store_contract;
+pub use store::{StoreBench, run_store_case};
 pub use text::{text_contract, text_contract_in};

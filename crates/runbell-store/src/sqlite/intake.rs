@@ -1,78 +1,62 @@
-//! Takes in one transition: run, notifications, verdicts, deliveries, in one transaction.
+//! Takes in one change of a run: run, notifications, verdicts, deliveries, in one transaction.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
-use runbell_core::Reason;
+use runbell_core::delivery::{Next, Phase, Progress, Replacement, Turn, decides_anew, replace, turns};
+use runbell_core::{DeliveryKey, Reason, RunState};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::lane::{Member, arrange, members};
+use super::ready::{flow_id, later, make_due};
 use super::upkeep::forget_lists;
 use super::{MATCHED, micros};
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
-use crate::model::{Accepted, Deliver, Intake, NewDelivery, Registered};
+use crate::model::{
+    Accepted, Deliver, FollowUp, Intake, Lease, NewJob, NewVerdict, Placed, Placement, RegisteredNotification,
+    SealedSecret,
+};
 
-pub(super) fn take_in(connection: &Connection, intake: &Intake) -> StoreResult<Accepted> {
-    let now = micros(intake.now);
-    let (run_id, version, mut generation) = write_run(connection, intake, now)?;
-    // Of a run that is new there is nothing yet to look for.
-    let is_new = intake.expected.is_none();
-    let mut superseded = Vec::new();
+/// A run while a change of it is taken in.
+struct Row {
+    id: i64,
+    version: i64,
+    generation: i64,
+    /// Nothing of it is in the store yet, so that nothing is looked for.
+    is_new: bool,
+}
+
+pub(super) fn take_in(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<Accepted> {
+    let mut row = write_run(connection, intake, now)?;
+    let mut accepted = Accepted { version: row.version, ..Accepted::default() };
+    let mut delivers = matches!(intake.deliver, Deliver::Always);
     if let Some(list) = &intake.notifications {
-        generation += 1;
-        register(connection, run_id, generation, intake, list)?;
-        if !is_new {
-            superseded = supersede(connection, run_id, now)?;
-            let sql = "UPDATE runs SET generation = ?2 WHERE id = ?1";
-            connection.prepare_cached(sql)?.execute(params![run_id, generation])?;
-            forget_lists(connection, run_id, generation)?;
+        row.generation += 1;
+        let owner = Owner { run_id: Some(row.id), generation: row.generation, project: &intake.run.project };
+        for (position, one) in list.iter().enumerate() {
+            register(connection, &owner, position, one, &intake.secrets)?;
+        }
+        if !row.is_new {
+            let (superseded, anew) = take_over(connection, &row, intake.deliver, now)?;
+            accepted.superseded = superseded;
+            delivers |= anew;
         }
     }
-    let wanted = match intake.deliver {
-        Deliver::Always => true,
-        Deliver::IfSuperseded => superseded.contains(&intake.facts.state),
-    };
-    if !wanted {
-        return Ok(Accepted { version, superseded: superseded.len(), ..Accepted::default() });
+    if !delivers {
+        return Ok(accepted);
     }
-    let Made { ids, deliveries, leased } = deliver(connection, intake, run_id, generation, now)?;
+    let subject = keep_steps(connection, intake)?;
+    for new in &intake.jobs {
+        accepted.jobs.push(place(connection, intake, &row, new, subject, now)?);
+    }
     for verdict in &intake.verdicts {
-        let delivery = ids.get(verdict.notification.as_str());
-        let is_made = delivery.is_some_and(|id| deliveries.contains(id));
-        // A new delivery says by itself that all rules held.
-        if is_made && verdict.reason == MATCHED && verdict.detail.is_none() {
-            continue;
-        }
-        let reason = if delivery.is_some() && !is_made { Reason::AlreadyDone.as_str() } else { verdict.reason };
-        let sql = "INSERT OR REPLACE INTO verdicts (run_id, notification, state, reason, detail, at, delivery_id) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        connection.prepare_cached(sql)?.execute(params![
-            run_id,
-            verdict.notification,
-            verdict.state.as_str(),
-            reason,
-            verdict.detail,
-            now,
-            delivery
-        ])?;
+        write_verdict(connection, &row, verdict, intake, &accepted.jobs, now)?;
     }
-    let repeated = intake.deliveries.iter().map(|one| one.notification.as_str());
-    let repeated = repeated.filter(|name| ids.get(name).is_some_and(|id| !deliveries.contains(id)));
-    let repeated = repeated.map(str::to_owned).collect();
-    Ok(Accepted { version, deliveries, leased, repeated, superseded: superseded.len() })
+    Ok(accepted)
 }
 
-/// Gives up what an earlier list promised and nobody has finished, and returns the states it was for.
-fn supersede(connection: &Connection, run_id: i64, now: i64) -> StoreResult<Vec<String>> {
-    let sql = "UPDATE deliveries SET status = 'superseded', due_at = NULL, finished_at = ?2, \
-               reason = 'the run was given other notifications' \
-               WHERE run_id = ?1 AND due_at IS NOT NULL RETURNING state";
-    let mut statement = connection.prepare_cached(sql)?;
-    let states = statement.query_map(params![run_id, now], |row| row.get(0))?;
-    Ok(states.collect::<Result<_, _>>()?)
-}
-
-/// Writes the run's document, and returns its id, new version and present generation.
-fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<(i64, i64, i64)> {
+/// Writes the run's document.
+fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<Row> {
     let (run, facts) = (&intake.run, &intake.facts);
     let started = facts.started_at.map(micros);
     let Some(expected) = intake.expected else {
@@ -89,7 +73,8 @@ fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<
             now,
             i64::from(intake.notifications.is_some())
         ])?;
-        return if made == 1 { Ok((connection.last_insert_rowid(), 1, 0)) } else { Err(StoreError::Conflict) };
+        let id = connection.last_insert_rowid();
+        return if made == 1 { Ok(Row { id, version: 1, generation: 0, is_new: true }) } else { Err(StoreError::Conflict) };
     };
     let sql = "SELECT id, generation FROM runs WHERE project = ?1 AND uid = ?2 AND iteration = ?3 AND version = ?4";
     let known: Option<(i64, i64)> = connection
@@ -97,125 +82,224 @@ fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<
         .query_row(params![run.project, run.uid, run.iteration, expected], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let (id, generation) = known.ok_or(StoreError::Conflict)?;
-    keep_snapshot(connection, id)?;
+    keep_subject(connection, id)?;
     let sql = "UPDATE runs SET version = version + 1, document = ?2, name = ?3, state = ?4, \
                started_at = coalesce(?5, started_at), updated_at = ?6 WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![id, intake.document, facts.name, facts.state, started, now])?;
-    Ok((id, expected + 1, generation))
+    Ok(Row { id, version: expected + 1, generation, is_new: false })
 }
 
-/// Before a run changes: keeps what it was for the deliveries that tell of it.
-fn keep_snapshot(connection: &Connection, run_id: i64) -> StoreResult<()> {
-    let needed = "SELECT 1 FROM deliveries WHERE run_id = ?1 AND snapshot_id IS NULL";
+/// Before a run changes: keeps it as it was for the deliveries that report on it.
+fn keep_subject(connection: &Connection, run_id: i64) -> StoreResult<()> {
+    let needed = "SELECT 1 FROM deliveries WHERE run_id = ?1 AND subject_id IS NULL";
     if connection.prepare_cached(needed)?.exists([run_id])? {
-        let keep = "INSERT INTO snapshots (document) SELECT document FROM runs WHERE id = ?1";
+        let keep = "INSERT INTO subjects (document) SELECT document FROM runs WHERE id = ?1";
         connection.prepare_cached(keep)?.execute([run_id])?;
-        let refer = "UPDATE deliveries SET snapshot_id = ?2 WHERE run_id = ?1 AND snapshot_id IS NULL";
+        let refer = "UPDATE deliveries SET subject_id = ?2 WHERE run_id = ?1 AND subject_id IS NULL";
         connection.prepare_cached(refer)?.execute([run_id, connection.last_insert_rowid()])?;
     }
     Ok(())
 }
 
-/// Writes a list with its secrets, of which each notification counts as a user.
+/// Keeps the subject of a workflow at once, for its steps stand nowhere else.
+fn keep_steps(connection: &Connection, intake: &Intake) -> StoreResult<Option<i64>> {
+    let Some(steps) = intake.steps.as_ref().filter(|_| !intake.jobs.is_empty()) else { return Ok(None) };
+    let sql = "INSERT INTO subjects (document, steps) VALUES (?1, ?2)";
+    connection.prepare_cached(sql)?.execute([&intake.document, steps])?;
+    Ok(Some(connection.last_insert_rowid()))
+}
+
+/// Whose notification it is.
+struct Owner<'a> {
+    run_id: Option<i64>,
+    generation: i64,
+    project: &'a str,
+}
+
+/// Writes a notification and counts it as a user of its secret. Returns its row.
 fn register(
     connection: &Connection,
-    run_id: i64,
-    generation: i64,
-    intake: &Intake,
-    list: &[Registered],
-) -> StoreResult<()> {
-    let project = &intake.run.project;
+    owner: &Owner<'_>,
+    position: usize,
+    one: &RegisteredNotification,
+    secrets: &[SealedSecret],
+) -> StoreResult<i64> {
     let sql = "INSERT INTO notifications (run_id, generation, position, name, kind, document, project, secret) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    let mut insert = connection.prepare_cached(sql)?;
-    for (position, one) in list.iter().enumerate() {
-        let position = i64::try_from(position).unwrap_or(i64::MAX);
-        insert.execute(params![run_id, generation, position, one.name, one.kind, one.document, project, one.secret])?;
-        let Some(name) = &one.secret else { continue };
-        match intake.secrets.iter().find(|secret| secret.name == *name) {
-            Some(secret) => {
-                // Sealed anew: the one that is there may be of a key that is gone.
-                let sql = "INSERT INTO secrets (project, name, sealed, users) VALUES (?1, ?2, ?3, 1) \
-                           ON CONFLICT DO UPDATE SET sealed = excluded.sealed, users = users + 1";
-                connection.prepare_cached(sql)?.execute(params![project, name, secret.sealed])?;
+    let Owner { run_id, generation, project } = owner;
+    let position = i64::try_from(position).unwrap_or(i64::MAX);
+    let values = params![run_id, generation, position, one.name, one.kind, one.document, project, one.secret];
+    connection.prepare_cached(sql)?.execute(values)?;
+    let id = connection.last_insert_rowid();
+    let Some(name) = &one.secret else { return Ok(id) };
+    match secrets.iter().find(|secret| secret.name == *name) {
+        Some(secret) => {
+            // Sealed again: the one that is there may be of a key that is gone.
+            let sql = "INSERT INTO secrets (project, name, sealed, users) VALUES (?1, ?2, ?3, 1) \
+                       ON CONFLICT DO UPDATE SET sealed = excluded.sealed, users = users + 1";
+            connection.prepare_cached(sql)?.execute(params![project, name, secret.sealed])?;
+        }
+        None if name.starts_with(INTERNAL) => {
+            let sql = "UPDATE secrets SET users = users + 1 WHERE project = ?1 AND name = ?2";
+            connection.prepare_cached(sql)?.execute(params![project, name])?;
+        }
+        None => {}
+    }
+    Ok(id)
+}
+
+/// A new list takes over: what follows for the unfinished deliveries of the old one. Returns how many there were, and whether
+/// the new list is decided about for the state that the run is in.
+fn take_over(connection: &Connection, row: &Row, deliver: Deliver, now: i64) -> StoreResult<(usize, bool)> {
+    let sql = "SELECT id, state, leased_until IS NOT NULL FROM deliveries WHERE run_id = ?1 AND finished_at IS NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    let unfinished: Vec<(i64, String, bool)> = statement
+        .query_map([row.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, _, is_leased) in &unfinished {
+        match replace(if *is_leased { Phase::UnderWay } else { Phase::Untried }) {
+            Replacement::AfterAttempt => {
+                connection.prepare_cached("UPDATE deliveries SET replaced = 1 WHERE id = ?1")?.execute([id])?;
             }
-            None if name.starts_with(INTERNAL) => {
-                let sql = "UPDATE secrets SET users = users + 1 WHERE project = ?1 AND name = ?2";
-                connection.prepare_cached(sql)?.execute(params![project, name])?;
+            Replacement::Superseded => {
+                let sql = "UPDATE deliveries SET status = ?3, due_at = NULL, finished_at = ?2, \
+                           reason = 'the run was given other notifications' WHERE id = ?1";
+                connection.prepare_cached(sql)?.execute(params![id, now, super::status_of(Next::Superseded)])?;
             }
-            None => {}
         }
     }
-    Ok(())
+    let sql = "UPDATE runs SET generation = ?2 WHERE id = ?1";
+    connection.prepare_cached(sql)?.execute(params![row.id, row.generation])?;
+    forget_lists(connection, row.id, row.generation)?;
+    let states: Vec<RunState> =
+        unfinished.iter().map(|(_, word, _)| word.parse().unwrap_or(RunState::Unknown)).collect();
+    let anew = matches!(deliver, Deliver::IfReplaced(state) if decides_anew(&states, state));
+    Ok((unfinished.len(), anew))
 }
 
-/// What came of an intake's deliveries.
-#[derive(Default)]
-struct Made<'a> {
-    /// The delivery of each notification, old or new.
-    ids: HashMap<&'a str, i64>,
-    /// The new ones.
-    deliveries: Vec<i64>,
-    /// Those that are leased, by their positions.
-    leased: Vec<(usize, i64)>,
-}
-
-/// Makes the deliveries that are not there yet. Older news of the same lane that waits for another try gets its last one
-/// now.
-fn deliver<'a>(
+/// Makes the delivery of a job, unless it is there already, and puts it into its lane.
+fn place(
     connection: &Connection,
-    intake: &'a Intake,
-    run_id: i64,
-    generation: i64,
+    intake: &Intake,
+    row: &Row,
+    new: &NewJob,
+    subject: Option<i64>,
     now: i64,
-) -> StoreResult<Made<'a>> {
-    let is_new = intake.expected.is_none();
-    let mut made = Made::default();
-    for (position, delivery) in intake.deliveries.iter().enumerate() {
-        if !is_new && let Some(known) = id_of(connection, run_id, delivery)? {
-            made.ids.insert(delivery.notification.as_str(), known);
-            continue;
+) -> StoreResult<Placed> {
+    let (key, name) = (new.job.key, new.job.notification.name.as_str());
+    let placed = |id, placement| Ok(Placed { key, id, placement });
+    let mut lane: Vec<Member> = Vec::new();
+    if !row.is_new {
+        if let Some(known) = known(connection, row.id, name, key)? {
+            return placed(known, Placement::Known);
         }
-        let lease =
-            delivery.lease.filter(|_| is_new || is_clear(connection, run_id, &delivery.notification).unwrap_or(false));
-        let until = lease.and_then(|lease| intake.now.checked_add(lease).ok()).map(micros);
-        if until.is_none() {
-            let last = "UPDATE deliveries SET due_at = ?3, last_chance = 1 \
-                        WHERE run_id = ?1 AND name = ?2 AND status = 'retry'";
-            connection.prepare_cached(last)?.execute(params![run_id, delivery.notification, now])?;
-        }
-        let sql = "INSERT INTO deliveries (key, run_id, generation, name, state, at, status, due_at, fence, attempts, \
-                   created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)";
-        connection.prepare_cached(sql)?.execute(params![
-            delivery.key,
-            run_id,
-            generation,
-            delivery.notification,
-            delivery.state.as_str(),
-            micros(delivery.at),
-            if until.is_some() { "leased" } else { "pending" },
-            until.unwrap_or(now),
-            i64::from(until.is_some()),
-            now
-        ])?;
-        let id = connection.last_insert_rowid();
-        made.ids.insert(delivery.notification.as_str(), id);
-        made.deliveries.push(id);
-        if until.is_some() {
-            made.leased.push((position, id));
-        }
+        lane = members(connection, row.id, name)?;
     }
-    Ok(made)
+    let phases: Vec<Phase> = lane.iter().map(|member| member.phase).chain([Phase::Untried]).collect();
+    let may_go = turns(&phases).last() == Some(Turn::Go);
+    let lease = new.lease.filter(|_| may_go);
+    let sql = "SELECT id FROM notifications WHERE run_id = ?1 AND generation = ?2 AND name = ?3";
+    let notification: i64 =
+        connection.prepare_cached(sql)?.query_row(params![row.id, row.generation, name], |row| row.get(0))?;
+    let flow = flow_id(connection, new.flow, &intake.run.project)?;
+    let (run, due) = (Some(row.id), (may_go && lease.is_none()).then_some(now));
+    let id = insert(connection, new, &Placing { run, notification, subject, flow, due, lease, now })?;
+    if let Some(due) = due {
+        make_due(connection, id, flow, due)?;
+    }
+    if !lane.is_empty() {
+        arrange(connection, &members(connection, row.id, name)?, now)?;
+    }
+    match lease {
+        Some(_) => {
+            let progress = Progress { attempts: 1, last_chance: false, is_replaced: false, age: Duration::ZERO };
+            placed(id, Placement::Leased(Lease { id, fence: 1, progress }))
+        }
+        None => placed(id, Placement::Queued),
+    }
 }
 
-fn id_of(connection: &Connection, run_id: i64, delivery: &NewDelivery) -> StoreResult<Option<i64>> {
+/// Where a new delivery belongs.
+struct Placing {
+    run: Option<i64>,
+    notification: i64,
+    subject: Option<i64>,
+    flow: i64,
+    due: Option<i64>,
+    lease: Option<Duration>,
+    now: i64,
+}
+
+fn insert(connection: &Connection, new: &NewJob, placing: &Placing) -> StoreResult<i64> {
+    let Placing { run, notification, subject, flow, due, lease, now } = placing;
+    let sql = "INSERT INTO deliveries (key, run_id, notification_id, name, subject_id, state, at, look, status, flow_id, due_at, \
+               leased_until, fence, attempts, created_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?14)";
+    let job = &new.job;
+    connection.prepare_cached(sql)?.execute(params![
+        job.key.to_string(),
+        run,
+        notification,
+        job.notification.name,
+        subject,
+        job.state.as_str(),
+        micros(job.at),
+        job.look.as_str(),
+        if lease.is_some() { "leased" } else { "pending" },
+        flow,
+        due,
+        lease.map(|lease| later(*now, lease)),
+        i64::from(lease.is_some()),
+        now
+    ])?;
+    Ok(connection.last_insert_rowid())
+}
+
+fn known(connection: &Connection, run_id: i64, name: &str, key: DeliveryKey) -> StoreResult<Option<i64>> {
     let sql = "SELECT id FROM deliveries WHERE run_id = ?1 AND name = ?2 AND key = ?3";
-    let values = params![run_id, delivery.notification, delivery.key];
+    let values = params![run_id, name, key.to_string()];
     Ok(connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?)
 }
 
-/// Whether nothing older of the same run and notification is unfinished.
-fn is_clear(connection: &Connection, run_id: i64, name: &str) -> StoreResult<bool> {
-    let sql = "SELECT 1 FROM deliveries WHERE run_id = ?1 AND name = ?2 AND due_at IS NOT NULL";
-    Ok(!connection.prepare_cached(sql)?.exists(params![run_id, name])?)
+/// Writes a verdict down, unless its new delivery says by itself that all rules held.
+fn write_verdict(
+    connection: &Connection,
+    row: &Row,
+    verdict: &NewVerdict,
+    intake: &Intake,
+    placed: &[Placed],
+    now: i64,
+) -> StoreResult<()> {
+    let job = intake.jobs.iter().find(|new| new.job.notification.name == verdict.notification);
+    let placed = job.and_then(|new| placed.iter().find(|placed| placed.key == new.job.key));
+    let is_known = placed.is_some_and(|placed| placed.placement == Placement::Known);
+    if placed.is_some() && !is_known && verdict.reason == MATCHED && verdict.detail.is_none() && verdict.why.is_none() {
+        return Ok(());
+    }
+    let reason = if is_known { Reason::AlreadyDone.as_str() } else { verdict.reason };
+    let sql = "INSERT OR REPLACE INTO verdicts (run_id, notification, state, reason, detail, why, at, delivery_id) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    connection.prepare_cached(sql)?.execute(params![
+        row.id,
+        verdict.notification,
+        verdict.state.as_str(),
+        reason,
+        verdict.detail,
+        verdict.why,
+        now,
+        placed.map(|placed| placed.id)
+    ])?;
+    Ok(())
+}
+
+/// Makes the delivery of a job without a run.
+pub(super) fn follow_up(connection: &Connection, follow_up: &FollowUp, now: i64) -> StoreResult<()> {
+    let FollowUp { job, project, notification, secret } = follow_up;
+    let owner = Owner { run_id: None, generation: 0, project };
+    let secrets: Vec<SealedSecret> = secret.iter().cloned().collect();
+    let notification = register(connection, &owner, 0, notification, &secrets)?;
+    let new = NewJob { job: job.clone(), flow: runbell_core::Flow::default(), lease: None };
+    let (run, subject, flow) = (None, None, super::ready::UNKNOWN);
+    let id = insert(connection, &new, &Placing { run, notification, subject, flow, due: Some(now), lease: None, now })?;
+    make_due(connection, id, flow, now)
 }

@@ -3,13 +3,19 @@
 //! A group is what came in while the group before was being committed: a caller alone waits for one commit, many callers
 //! share theirs. `synchronous=FULL` makes every commit survive a power cut.
 
+mod attempts;
 mod checkpoint;
+mod claim;
+mod complete;
 mod intake;
-mod keep;
+mod lane;
 mod open;
 mod read;
+mod ready;
+mod records;
+mod replay;
+mod runs;
 mod upkeep;
-mod work;
 mod writer;
 
 use std::fs::File;
@@ -18,22 +24,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runbell_core::Timestamp;
+use runbell_core::delivery::Next;
+use runbell_core::{Clock, RetryPolicy, Timestamp};
 use rusqlite::Connection;
 
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
-    Accepted, AttemptRecord, Backlog, Claimed, Completion, DeliveryFilter, DeliveryRecord, Intake, ProjectSecret,
-    Recorded, RunFilter, RunKey, RunRecord, SealedSecret, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
+    Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, DeliveryFilter, DeliveryRecord, DeliveryState, Intake,
+    LeasedDelivery, Placement, ProjectSecret, Recorded, RunFilter, RunKey, RunRecord, SealedSecret, StoredHold,
+    StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
-use crate::{Store, sqlite::writer::Writer};
+use crate::sqlite::writer::Writer;
+use crate::wakeups::{Waker, Wakeups};
+use crate::{History, Queue, Records, Upkeep};
 
 /// How many reading connections are kept.
 const READERS: usize = 4;
 
 /// A store in one file, owned by this process.
-pub struct SqliteStore {
+pub(crate) struct SqliteStore {
     file: PathBuf,
+    clock: Arc<dyn Clock>,
+    waker: Waker,
     /// Closed before the writer, which then leaves one file instead of three.
     readers: Arc<Mutex<Vec<Connection>>>,
     writer: Writer,
@@ -45,23 +57,32 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the file, or makes it, and takes it for this process alone. Leases of an earlier process end.
-    ///
-    /// # Errors
-    /// [`StoreError::Held`] while another process has it, [`StoreError::Newer`] and [`StoreError::Foreign`] for a file this
-    /// program must not touch, [`StoreError::Unavailable`] when it cannot be opened or written.
-    pub fn open(file: &Path, now: Timestamp) -> StoreResult<Self> {
+    pub(crate) fn open(file: &Path, clock: Arc<dyn Clock>) -> StoreResult<Self> {
         let lock = open::lock(file)?;
         let mut connection = open::connect(file)?;
         open::migrate(&mut connection, file)?;
-        work::end_all_leases(&mut connection, now)?;
+        claim::end_all_leases(&mut connection, micros(clock.now()))?;
         let database = Arc::new(open::held(file)?);
         Ok(SqliteStore {
             file: file.to_owned(),
+            clock,
+            waker: Waker::new(),
             writer: Writer::start(connection, file, Arc::clone(&database))?,
             readers: Arc::default(),
             _database: database,
             _lock: lock,
         })
+    }
+
+    fn now(&self) -> i64 {
+        micros(self.clock.now())
+    }
+
+    /// Wakes whoever claims, when something may be due.
+    fn wake_if(&self, may_be_due: bool) {
+        if may_be_due {
+            self.waker.wake();
+        }
     }
 
     /// Reads off the async threads.
@@ -88,26 +109,94 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl Queue for SqliteStore {
+    async fn intake(&self, intake: Intake) -> StoreResult<Accepted> {
+        let now = self.now();
+        let accepted = self.writer.write(move |connection| intake::take_in(connection, &intake, now)).await?;
+        self.wake_if(accepted.jobs.iter().any(|placed| placed.placement == Placement::Queued));
+        Ok(accepted)
+    }
+
+    async fn claim(&self, claim: Claim) -> StoreResult<Claimed> {
+        let now = self.now();
+        self.writer.write(move |connection| claim::claim(connection, &claim, now)).await
+    }
+
+    async fn complete(&self, completion: Completion) -> StoreResult<Recorded> {
+        let now = self.now();
+        let write = move |connection: &Connection| complete::complete(connection, &completion, now);
+        let (recorded, may_be_due) = self.writer.write_patiently(write).await?;
+        self.wake_if(may_be_due);
+        Ok(recorded)
+    }
+
+    async fn overdue(&self, policy: &RetryPolicy, limit: usize, lease: Duration) -> StoreResult<Vec<LeasedDelivery>> {
+        let (now, policy) = (self.now(), policy.clone());
+        let ids = self.read(move |connection| claim::overdue(connection, &policy, limit, now)).await?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.write(move |connection| claim::lease_these(connection, &ids, lease, now)).await
+    }
+
+    async fn holds(&self, limit: usize) -> StoreResult<Vec<StoredHold>> {
+        let now = self.clock.now();
+        self.read(move |connection| ready::holds(connection, limit, now)).await
+    }
+
+    async fn replay(&self, project: &str, id: i64, new_key: bool) -> StoreResult<Option<i64>> {
+        let (project, now) = (project.to_owned(), self.now());
+        let replay = move |connection: &Connection| replay::replay(connection, &project, id, new_key, now);
+        let due = self.writer.write(replay).await?;
+        self.wake_if(due.is_some());
+        Ok(due)
+    }
+
+    async fn replay_all(&self, filter: &DeliveryFilter, limit: usize, new_key: bool) -> StoreResult<Vec<i64>> {
+        let (filter, now) = (filter.clone(), self.now());
+        let replay = move |connection: &Connection| replay::replay_all(connection, &filter, limit, new_key, now);
+        let due = self.writer.write(replay).await?;
+        self.wake_if(!due.is_empty());
+        Ok(due)
+    }
+
+    async fn cancel(&self, project: &str, id: i64) -> StoreResult<bool> {
+        let (project, now) = (project.to_owned(), self.now());
+        let is_cancelled = self.writer.write(move |connection| replay::cancel(connection, &project, id, now)).await?;
+        self.wake_if(is_cancelled);
+        Ok(is_cancelled)
+    }
+
+    async fn backlog(&self) -> StoreResult<Backlog> {
+        let now = self.now();
+        self.read(move |connection| read::backlog(connection, now)).await
+    }
+
+    fn wakeups(&self) -> Wakeups {
+        self.waker.wakeups()
+    }
+}
+
+#[async_trait]
+impl History for SqliteStore {
     async fn run(&self, key: &RunKey) -> StoreResult<Option<StoredRun>> {
         let key = key.clone();
         self.read(move |connection| read::run(connection, &key)).await
     }
 
-    async fn intake(&self, intake: Intake) -> StoreResult<Accepted> {
-        self.writer.write(move |connection| intake::take_in(connection, &intake)).await
+    async fn runs(&self, filter: &RunFilter, limit: usize) -> StoreResult<Vec<RunRecord>> {
+        let filter = filter.clone();
+        self.read(move |connection| read::runs(connection, &filter, limit)).await
     }
 
-    async fn claim(&self, now: Timestamp, limit: usize, lease: Duration) -> StoreResult<Claimed> {
-        self.writer.write(move |connection| work::claim(connection, now, limit, lease)).await
+    async fn delete_run(&self, key: &RunKey) -> StoreResult<bool> {
+        let key = key.clone();
+        self.writer.write(move |connection| runs::delete_run(connection, &key)).await
     }
 
-    async fn complete(&self, completion: Completion) -> StoreResult<Recorded> {
-        self.writer.write_patiently(move |connection| work::complete(connection, &completion)).await
-    }
-
-    async fn hasten(&self, ids: Vec<i64>, now: Timestamp) -> StoreResult<()> {
-        self.writer.write(move |connection| work::hasten(connection, &ids, now)).await
+    async fn heartbeat(&self, key: &RunKey) -> StoreResult<bool> {
+        let (key, now) = (key.clone(), self.now());
+        self.writer.write(move |connection| runs::heartbeat(connection, &key, now)).await
     }
 
     async fn deliveries(&self, filter: &DeliveryFilter, limit: usize) -> StoreResult<Vec<DeliveryRecord>> {
@@ -120,74 +209,6 @@ impl Store for SqliteStore {
         self.read(move |connection| read::delivery(connection, &project, id)).await
     }
 
-    async fn replay(&self, project: &str, id: i64, now: Timestamp, new_key: bool) -> StoreResult<Option<i64>> {
-        let project = project.to_owned();
-        self.writer.write(move |connection| work::replay(connection, &project, id, now, new_key)).await
-    }
-
-    async fn replay_all(
-        &self,
-        filter: &DeliveryFilter,
-        limit: usize,
-        now: Timestamp,
-        new_key: bool,
-    ) -> StoreResult<Vec<i64>> {
-        let filter = filter.clone();
-        self.writer.write(move |connection| work::replay_all(connection, &filter, limit, now, new_key)).await
-    }
-
-    async fn cancel(&self, project: &str, id: i64, now: Timestamp) -> StoreResult<bool> {
-        let project = project.to_owned();
-        self.writer.write(move |connection| work::cancel(connection, &project, id, now)).await
-    }
-
-    async fn secret(&self, project: &str, name: &str) -> StoreResult<Option<Vec<u8>>> {
-        let (project, name) = (project.to_owned(), name.to_owned());
-        self.read(move |connection| keep::secret(connection, &project, &name)).await
-    }
-
-    async fn secret_names(&self, project: &str) -> StoreResult<Vec<String>> {
-        let project = project.to_owned();
-        self.read(move |connection| keep::secret_names(connection, &project)).await
-    }
-
-    async fn put_secrets(&self, project: &str, secrets: Vec<SealedSecret>) -> StoreResult<()> {
-        let project = project.to_owned();
-        self.writer.write(move |connection| keep::put_secrets(connection, &project, &secrets)).await
-    }
-
-    async fn delete_secrets(&self, project: &str, names: Option<Vec<String>>) -> StoreResult<()> {
-        let project = project.to_owned();
-        self.writer.write(move |connection| keep::delete_secrets(connection, &project, names.as_deref())).await
-    }
-
-    async fn secrets(&self, after: Option<(String, String)>, limit: usize) -> StoreResult<Vec<ProjectSecret>> {
-        self.read(move |connection| {
-            let after = after.as_ref().map(|(project, name)| (project.as_str(), name.as_str()));
-            keep::secrets(connection, after, limit)
-        })
-        .await
-    }
-
-    async fn reseal(&self, old: ProjectSecret, sealed: Vec<u8>) -> StoreResult<bool> {
-        self.writer.write(move |connection| keep::reseal(connection, &old, &sealed)).await
-    }
-
-    async fn runs(&self, filter: &RunFilter, limit: usize) -> StoreResult<Vec<RunRecord>> {
-        let filter = filter.clone();
-        self.read(move |connection| read::runs(connection, &filter, limit)).await
-    }
-
-    async fn delete_run(&self, key: &RunKey) -> StoreResult<bool> {
-        let key = key.clone();
-        self.writer.write(move |connection| keep::delete_run(connection, &key)).await
-    }
-
-    async fn heartbeat(&self, key: &RunKey, now: Timestamp) -> StoreResult<bool> {
-        let key = key.clone();
-        self.writer.write(move |connection| keep::heartbeat(connection, &key, now)).await
-    }
-
     async fn latest(&self, key: &RunKey) -> StoreResult<Vec<DeliveryRecord>> {
         let key = key.clone();
         self.read(move |connection| read::latest(connection, &key)).await
@@ -197,46 +218,92 @@ impl Store for SqliteStore {
         let key = key.clone();
         self.read(move |connection| read::verdicts(connection, &key, limit)).await
     }
+}
 
+#[async_trait]
+impl Records for SqliteStore {
     async fn project(&self, name: &str) -> StoreResult<Option<String>> {
         let name = name.to_owned();
-        self.read(move |connection| keep::project(connection, &name)).await
+        self.read(move |connection| records::project(connection, &name)).await
     }
 
     async fn put_project(&self, name: &str, document: &str) -> StoreResult<()> {
         let (name, document) = (name.to_owned(), document.to_owned());
-        self.writer.write(move |connection| keep::put_project(connection, &name, &document)).await
+        self.writer.write(move |connection| records::put_project(connection, &name, &document)).await
+    }
+
+    async fn secret(&self, project: &str, name: &str) -> StoreResult<Option<Vec<u8>>> {
+        let (project, name) = (project.to_owned(), name.to_owned());
+        self.read(move |connection| records::secret(connection, &project, &name)).await
+    }
+
+    async fn secret_names(&self, project: &str) -> StoreResult<Vec<String>> {
+        let project = project.to_owned();
+        self.read(move |connection| records::secret_names(connection, &project)).await
+    }
+
+    async fn put_secrets(&self, project: &str, secrets: Vec<SealedSecret>) -> StoreResult<()> {
+        let project = project.to_owned();
+        self.writer.write(move |connection| records::put_secrets(connection, &project, &secrets)).await
+    }
+
+    async fn delete_secrets(&self, project: &str, names: Option<Vec<String>>) -> StoreResult<()> {
+        let project = project.to_owned();
+        self.writer.write(move |connection| records::delete_secrets(connection, &project, names.as_deref())).await
+    }
+
+    async fn secrets(&self, after: Option<(String, String)>, limit: usize) -> StoreResult<Vec<ProjectSecret>> {
+        self.read(move |connection| {
+            let after = after.as_ref().map(|(project, name)| (project.as_str(), name.as_str()));
+            records::secrets(connection, after, limit)
+        })
+        .await
+    }
+
+    async fn reseal(&self, old: ProjectSecret, sealed: Vec<u8>) -> StoreResult<bool> {
+        self.writer.write(move |connection| records::reseal(connection, &old, &sealed)).await
+    }
+
+    async fn flow_key(&self, offered: Vec<u8>) -> StoreResult<Vec<u8>> {
+        self.writer.write(move |connection| records::flow_key(connection, &offered)).await
+    }
+
+    async fn replace_flow_key(&self, sealed: Vec<u8>) -> StoreResult<()> {
+        let now = self.now();
+        self.writer.write(move |connection| records::replace_flow_key(connection, &sealed, now)).await?;
+        self.waker.wake();
+        Ok(())
     }
 
     async fn tokens(&self) -> StoreResult<Vec<TokenRecord>> {
-        self.read(keep::tokens).await
+        self.read(records::tokens).await
     }
 
     async fn put_token(&self, token: TokenRecord) -> StoreResult<()> {
-        self.writer.write(move |connection| keep::put_token(connection, &token)).await
+        self.writer.write(move |connection| records::put_token(connection, &token)).await
     }
 
-    async fn revoke_token(&self, id: &str, now: Timestamp) -> StoreResult<bool> {
-        let id = id.to_owned();
-        self.writer.write(move |connection| keep::revoke_token(connection, &id, now)).await
+    async fn revoke_token(&self, id: &str) -> StoreResult<bool> {
+        let (id, now) = (id.to_owned(), self.now());
+        self.writer.write(move |connection| records::revoke_token(connection, &id, now)).await
     }
 
-    async fn put_task(&self, project: &str, name: &str, deliveries: Vec<i64>, now: Timestamp) -> StoreResult<()> {
-        let (project, name) = (project.to_owned(), name.to_owned());
-        self.writer.write(move |connection| keep::put_task(connection, &project, &name, &deliveries, now)).await
+    async fn put_task(&self, project: &str, name: &str, deliveries: Vec<i64>) -> StoreResult<TaskRecord> {
+        let (project, name, now) = (project.to_owned(), name.to_owned(), self.now());
+        self.writer.write(move |connection| records::put_task(connection, &project, &name, &deliveries, now)).await
     }
 
     async fn task(&self, project: &str, name: &str) -> StoreResult<Option<TaskRecord>> {
-        let (project, name) = (project.to_owned(), name.to_owned());
-        self.read(move |connection| keep::task(connection, &project, &name)).await
+        let (project, name, now) = (project.to_owned(), name.to_owned(), self.now());
+        self.read(move |connection| records::task(connection, &project, &name, now)).await
     }
+}
 
-    async fn backlog(&self) -> StoreResult<Backlog> {
-        self.read(read::backlog).await
-    }
-
-    async fn prune(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
-        self.writer.write(move |connection| upkeep::prune(connection, before, limit)).await
+#[async_trait]
+impl Upkeep for SqliteStore {
+    async fn prune(&self, age: Duration, limit: usize) -> StoreResult<usize> {
+        let now = self.now();
+        self.writer.write(move |connection| upkeep::prune(connection, age, limit, now)).await
     }
 
     async fn backup(&self, file: &Path) -> StoreResult<()> {
@@ -249,15 +316,42 @@ impl Store for SqliteStore {
     }
 }
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match &error {
+            // The database's own words; statements and their values are not among them.
+            rusqlite::Error::SqliteFailure(failure, _) => StoreError::Unavailable(failure.to_string()),
+            rusqlite::Error::QueryReturnedNoRows => StoreError::unexpected("a row is missing"),
+            _ => StoreError::unexpected("a value of another type"),
+        }
+    }
+}
+
 /// The rule by which a delivery was made, where nothing else is written down.
 const MATCHED: &str = "matched";
+
+/// The status of a delivery for which this follows.
+fn status_of(next: Next) -> &'static str {
+    let state = match next {
+        Next::Sent => DeliveryState::Sent,
+        Next::Retry { .. } => DeliveryState::Retry,
+        Next::Deferred { .. } => DeliveryState::Pending,
+        Next::Failed => DeliveryState::Failed,
+        Next::Superseded => DeliveryState::Superseded,
+    };
+    state.as_str()
+}
 
 /// Times in the database: microseconds since 1970.
 fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
 }
 
+/// A wait from a difference of times; none for one below zero.
+fn micros_to_wait(micros: i64) -> Duration {
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
 fn timestamp(micros: i64) -> StoreResult<Timestamp> {
-    Timestamp::from_microsecond(micros)
-        .map_err(|_| StoreError::Unavailable("the database holds a time that is none".to_owned()))
+    Timestamp::from_microsecond(micros).map_err(|_| StoreError::unexpected("a time that is none"))
 }

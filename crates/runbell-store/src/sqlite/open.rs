@@ -46,7 +46,7 @@ pub(super) fn lock(file: &Path) -> StoreResult<File> {
     let lock = File::options().create(true).truncate(false).write(true).mode(OWNER).open(name).map_err(unavailable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Held(file.to_owned())),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Held(file.display().to_string())),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),
     }
 }
@@ -77,7 +77,7 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path) -> StoreResult<(
     let number = |pragma: &str, connection: &Connection| -> StoreResult<i64> {
         connection.pragma_query_value(None, pragma, |row| row.get(0)).map_err(|error| match error {
             rusqlite::Error::SqliteFailure(failure, _) if failure.code == rusqlite::ErrorCode::NotADatabase => {
-                StoreError::Foreign(file.to_owned())
+                StoreError::Foreign(file.display().to_string())
             }
             other => other.into(),
         })
@@ -86,7 +86,7 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path) -> StoreResult<(
     let (application, version) = (number("application_id", connection)?, number("user_version", connection)?);
     let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables > 0 && application != i64::from(APPLICATION) {
-        return Err(StoreError::Foreign(file.to_owned()));
+        return Err(StoreError::Foreign(file.display().to_string()));
     }
     if version > known {
         return Err(StoreError::Newer { found: version, known });

@@ -3,11 +3,12 @@
 use runbell_core::{RunState, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
-use super::{MATCHED, micros, timestamp};
+use super::attempts::attempts;
+use super::{MATCHED, micros, micros_to_wait, timestamp};
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
-    AttemptRecord, Backlog, DeliveryFilter, DeliveryRecord, DeliveryState, Registered, RunFilter, RunKey, RunRecord,
-    StoredRun, VerdictRecord,
+    AttemptRecord, Backlog, DeliveryFilter, DeliveryRecord, DeliveryState, RegisteredNotification, RunFilter, RunKey,
+    RunRecord, StoredRun, VerdictRecord,
 };
 
 const RUN: &str = "SELECT id, document, version, generation, state, project, uid, iteration FROM runs";
@@ -39,11 +40,11 @@ fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     })
 }
 
-fn notifications(connection: &Connection, run: &RunRecord) -> StoreResult<Vec<Registered>> {
+fn notifications(connection: &Connection, run: &RunRecord) -> StoreResult<Vec<RegisteredNotification>> {
     let sql = "SELECT name, kind, document, secret FROM notifications WHERE run_id = ?1 AND generation = ?2 ORDER BY position";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params![run.id, run.run.generation], |row| {
-        Ok(Registered { name: row.get(0)?, kind: row.get(1)?, document: row.get(2)?, secret: row.get(3)? })
+        Ok(RegisteredNotification { name: row.get(0)?, kind: row.get(1)?, document: row.get(2)?, secret: row.get(3)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -122,40 +123,35 @@ pub(super) fn runs(connection: &Connection, filter: &RunFilter, limit: usize) ->
     Ok(found)
 }
 
-/// What waits behind an older one is not due before that is finished.
-pub(super) fn next_due(connection: &Connection) -> StoreResult<Option<Timestamp>> {
-    let sql = "SELECT due_at FROM deliveries AS mine WHERE due_at IS NOT NULL AND NOT EXISTS ( \
-                   SELECT 1 FROM deliveries AS older \
-                   WHERE older.run_id = mine.run_id AND older.name = mine.name AND older.id < mine.id \
-                   AND older.due_at IS NOT NULL) \
-               ORDER BY due_at LIMIT 1";
-    let due: Option<i64> = connection.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?;
-    due.map(timestamp).transpose()
-}
+/// The deliveries that are not finished, by the indexes that hold only these.
+const OPEN: &str = "(SELECT id FROM deliveries WHERE due_at IS NOT NULL \
+                    UNION ALL SELECT id FROM deliveries WHERE leased_until IS NOT NULL \
+                    UNION ALL SELECT id FROM deliveries WHERE finished_at IS NULL AND due_at IS NULL AND leased_until IS NULL)";
 
-pub(super) fn backlog(connection: &Connection) -> StoreResult<Backlog> {
-    let sql = "SELECT status, count(*), min(created_at) FROM deliveries \
-               WHERE due_at IS NOT NULL GROUP BY status";
+pub(super) fn backlog(connection: &Connection, now: i64) -> StoreResult<Backlog> {
+    let sql = format!("SELECT status, count(*) FROM deliveries WHERE id IN {OPEN} GROUP BY status");
     let mut backlog = Backlog::default();
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for row in rows {
-        let (status, count, oldest): (String, i64, i64) = row?;
+        let (status, count): (String, i64) = row?;
         match status.as_str() {
             "pending" => backlog.pending = count,
             "leased" => backlog.leased = count,
             _ => backlog.retry = count,
         }
-        let oldest = timestamp(oldest)?;
-        backlog.oldest = Some(backlog.oldest.map_or(oldest, |known| known.min(oldest)));
     }
+    // The older, the smaller the id.
+    let sql = format!("SELECT created_at FROM deliveries WHERE id = (SELECT min(id) FROM {OPEN})");
+    let oldest: Option<i64> = connection.prepare_cached(&sql)?.query_row([], |row| row.get(0)).optional()?;
+    backlog.oldest = oldest.map(|oldest| micros_to_wait(now.saturating_sub(oldest)));
     Ok(backlog)
 }
 
-const RECORD: &str = "SELECT d.id, d.key, r.project, r.uid, r.iteration, d.name, n.kind, d.state, d.status, d.attempts, \
+const RECORD: &str = "SELECT d.id, d.key, n.project, r.uid, r.iteration, d.name, n.kind, d.state, d.status, d.attempts, \
                       d.reason, d.due_at, d.created_at, d.finished_at, d.at \
-                      FROM deliveries AS d JOIN runs AS r ON r.id = d.run_id \
-                      JOIN notifications AS n ON n.run_id = d.run_id AND n.generation = d.generation AND n.name = d.name";
+                      FROM deliveries AS d JOIN notifications AS n ON n.id = d.notification_id \
+                      LEFT JOIN runs AS r ON r.id = d.run_id";
 
 pub(super) fn deliveries(
     connection: &Connection,
@@ -163,25 +159,32 @@ pub(super) fn deliveries(
     limit: usize,
 ) -> StoreResult<Vec<DeliveryRecord>> {
     let mut wanted = Where::default();
-    wanted.text("r.project", filter.project.as_deref());
+    wanted.text("n.project", filter.project.as_deref());
     wanted.text("r.uid", filter.uid.as_deref());
     wanted.text("d.name", filter.notification.as_deref());
     wanted.text("n.kind", filter.kind.as_deref());
     wanted.text("d.state", filter.state.map(RunState::as_str));
     if let Some(status) = filter.status {
-        // Written out, so that an index for one state can be used, as that of all that is due.
+        // Written out, so that the index of failed deliveries can be used.
         wanted.and(&format!("d.status = '{}'", status.as_str()), []);
         if !status.is_finished() {
-            wanted.and("d.due_at IS NOT NULL", []);
+            wanted.and(&format!("d.id IN {OPEN}"), []);
         }
     }
     if let Some(before) = filter.before {
         wanted.and("d.id < ?", [before.into()]);
     }
     wanted.values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-    // As with runs: a cross join keeps the order of the tables.
-    let joined = if filter.uid.is_some() { RECORD.to_owned() } else { RECORD.replace(" JOIN ", " CROSS JOIN ") };
-    let sql = format!("{joined}{} ORDER BY d.id DESC LIMIT ?", wanted.sql);
+    let sql = match &filter.uid {
+        // The few of a run, by the run's index.
+        Some(_) => format!("{}{} ORDER BY d.id DESC LIMIT ?", RECORD.replace("LEFT JOIN runs", "JOIN runs"), wanted.sql),
+        // As with runs: a cross join keeps the order of the tables.
+        None => format!(
+            "{}{} ORDER BY d.id DESC LIMIT ?",
+            RECORD.replace(" JOIN notifications", " CROSS JOIN notifications"),
+            wanted.sql
+        ),
+    };
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(wanted.values), |row| Ok(record(row)))?;
     rows.map(|row| row?).collect()
@@ -191,8 +194,8 @@ pub(super) fn deliveries(
 pub(super) fn latest(connection: &Connection, key: &RunKey) -> StoreResult<Vec<DeliveryRecord>> {
     let sql = format!(
         "{RECORD} WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 AND d.id IN ( \
-         SELECT max(last.id) FROM deliveries AS last \
-         WHERE last.run_id = r.id AND last.generation = r.generation GROUP BY last.name) ORDER BY d.id"
+         SELECT max(last.id) FROM deliveries AS last JOIN notifications AS of ON of.id = last.notification_id \
+         WHERE last.run_id = r.id AND of.generation = r.generation GROUP BY last.name) ORDER BY d.id"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params![key.project, key.uid, key.iteration], |row| Ok(record(row)))?;
@@ -201,11 +204,11 @@ pub(super) fn latest(connection: &Connection, key: &RunKey) -> StoreResult<Vec<D
 
 pub(super) fn verdicts(connection: &Connection, key: &RunKey, limit: usize) -> StoreResult<Vec<VerdictRecord>> {
     // What was written down, and deliveries that say it by themselves.
-    let sql = "SELECT v.notification, v.state, v.reason, v.detail, v.at, d.id, d.status, d.reason FROM verdicts AS v \
+    let sql = "SELECT v.notification, v.state, v.reason, v.detail, v.at, d.id, d.status, d.reason, v.why FROM verdicts AS v \
                    JOIN runs AS r ON r.id = v.run_id LEFT JOIN deliveries AS d ON d.id = v.delivery_id \
                    WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 \
                UNION ALL \
-               SELECT d.name, d.state, ?5, NULL, d.created_at, d.id, d.status, d.reason FROM deliveries AS d \
+               SELECT d.name, d.state, ?5, NULL, d.created_at, d.id, d.status, d.reason, NULL FROM deliveries AS d \
                    JOIN runs AS r ON r.id = d.run_id WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 \
                    AND NOT EXISTS (SELECT 1 FROM verdicts AS v WHERE v.run_id = r.id AND v.delivery_id = d.id) \
                ORDER BY 5 DESC, 6 DESC LIMIT ?4";
@@ -218,12 +221,13 @@ pub(super) fn verdicts(connection: &Connection, key: &RunKey, limit: usize) -> S
             _ => None,
         };
         let at: i64 = row.get(4)?;
-        let (notification, reason, detail) = (row.get(0)?, row.get(2)?, row.get(3)?);
+        let (notification, reason, detail, why) = (row.get(0)?, row.get(2)?, row.get(3)?, row.get(8)?);
         Ok(timestamp(at).map(|at| VerdictRecord {
             notification,
             state: state.parse().unwrap_or(RunState::Unknown),
             reason,
             detail,
+            why,
             at,
             delivery,
         }))
@@ -240,15 +244,21 @@ fn record(row: &Row<'_>) -> StoreResult<DeliveryRecord> {
     let status = delivery_state(&status);
     let due: Option<i64> = row.get(11)?;
     let finished: Option<i64> = row.get(13)?;
+    let project: String = row.get(2)?;
+    let run = match (row.get::<_, Option<String>>(3)?, row.get::<_, Option<i64>>(4)?) {
+        (Some(uid), Some(iteration)) => Some(RunKey { project: project.clone(), uid, iteration }),
+        _ => None,
+    };
     Ok(DeliveryRecord {
         id: row.get(0)?,
         key: row.get(1)?,
-        run: RunKey { project: row.get(2)?, uid: row.get(3)?, iteration: row.get(4)? },
+        project,
+        run,
         notification: row.get(5)?,
         kind: row.get(6)?,
         state: state.parse().unwrap_or(RunState::Unknown),
         at: timestamp(row.get(14)?)?,
-        status: status.ok_or_else(|| StoreError::Unavailable("the database holds an unknown state".to_owned()))?,
+        status: status.ok_or_else(|| StoreError::unexpected("a delivery's state"))?,
         attempts: row.get(9)?,
         reason: row.get(10)?,
         due_at: due.map(timestamp).transpose()?,
@@ -263,25 +273,9 @@ pub(super) fn delivery(
     id: i64,
 ) -> StoreResult<Option<(DeliveryRecord, Vec<AttemptRecord>)>> {
     let transaction = connection.unchecked_transaction()?;
-    let sql = format!("{RECORD} WHERE d.id = ?1 AND r.project = ?2");
+    let sql = format!("{RECORD} WHERE d.id = ?1 AND n.project = ?2");
     let found = transaction.prepare_cached(&sql)?.query_row(params![id, project], |row| Ok(record(row))).optional()?;
     let Some(found) = found.transpose()? else { return Ok(None) };
-    let sql = "SELECT number, started_at, ended_at, outcome, reason, ambiguous FROM attempts WHERE delivery_id = ?1 \
-               ORDER BY number";
-    let mut statement = transaction.prepare_cached(sql)?;
-    let attempts = statement.query_map([id], |row| {
-        let attempt = |started, ended| -> StoreResult<AttemptRecord> {
-            Ok(AttemptRecord {
-                number: row.get(0)?,
-                started_at: timestamp(started)?,
-                ended_at: timestamp(ended)?,
-                outcome: row.get(3)?,
-                reason: row.get(4)?,
-                ambiguous: row.get(5)?,
-            })
-        };
-        Ok(attempt(row.get(1)?, row.get(2)?))
-    })?;
-    let attempts = attempts.map(|row| row?).collect::<StoreResult<_>>()?;
+    let attempts = attempts(&transaction, id)?;
     Ok(Some((found, attempts)))
 }

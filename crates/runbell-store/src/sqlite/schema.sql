@@ -22,10 +22,10 @@ CREATE TABLE projects (
     document    TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Rows of earlier generations stay while a delivery needs them.
+-- Rows of earlier generations stay while a delivery needs them. A notification without a run belongs to one delivery.
 CREATE TABLE notifications (
     id          INTEGER PRIMARY KEY,
-    run_id      INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+    run_id      INTEGER REFERENCES runs (id) ON DELETE CASCADE,
     generation  INTEGER NOT NULL,
     name        TEXT NOT NULL,
     position    INTEGER NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE secrets (
     project     TEXT NOT NULL,
     name        TEXT NOT NULL,
     sealed      BLOB NOT NULL,
-    -- How many notifications refer to it; of a secret that a project was given by name nobody counts.
+    -- How many notifications refer to it. Named project secrets are not reference-counted.
     users       INTEGER NOT NULL DEFAULT 0,
     UNIQUE (project, name)
 ) STRICT;
@@ -53,49 +53,104 @@ CREATE TABLE verdicts (
     state        TEXT NOT NULL,
     reason       TEXT NOT NULL,
     detail       TEXT,
+    why          TEXT,
     -- What followed; nothing after a skip, and nothing once the delivery is pruned.
     delivery_id  INTEGER,
     PRIMARY KEY (run_id, at, notification)
 ) STRICT, WITHOUT ROWID;
 
--- The run as of a transition, shared by the deliveries that follow from it; made when the run changes afterwards.
-CREATE TABLE snapshots (
+-- What deliveries report on, once that differs from the run as it is: the run as of a change, with its workflow's steps.
+CREATE TABLE subjects (
     id       INTEGER PRIMARY KEY,
-    document TEXT NOT NULL
+    document TEXT NOT NULL,
+    -- A JSON list; NULL for a plain run.
+    steps    TEXT
 ) STRICT;
+
+-- Where deliveries wait. A destination is a keyed hash of host and port, for the host of a secret URL is secret too.
+-- ready_at: the later of the earliest due delivery and the hold; may be too early, never too late; NULL while none is due.
+CREATE TABLE destinations (
+    id         INTEGER PRIMARY KEY,
+    hash       BLOB NOT NULL UNIQUE,
+    ready_at   INTEGER,
+    hold_until INTEGER,
+    -- Set while it is down; its hold ends with a probe.
+    down_since INTEGER
+) STRICT;
+CREATE INDEX destinations_ready ON destinations (ready_at) WHERE ready_at IS NOT NULL AND down_since IS NULL;
+CREATE INDEX destinations_down ON destinations (ready_at) WHERE down_since IS NOT NULL;
+
+-- What takes turns at a destination: a bucket of one project.
+CREATE TABLE flows (
+    id             INTEGER PRIMARY KEY,
+    destination_id INTEGER NOT NULL,
+    bucket         BLOB NOT NULL,
+    project        TEXT NOT NULL,
+    ready_at       INTEGER,
+    hold_until     INTEGER,
+    UNIQUE (destination_id, bucket, project)
+) STRICT;
+CREATE INDEX flows_ready ON flows (destination_id, ready_at) WHERE ready_at IS NOT NULL;
+
+-- Deliveries whose destination is unknown wait here until their senders are built.
+INSERT INTO destinations (id, hash) VALUES (0, zeroblob(16));
+INSERT INTO flows (id, destination_id, bucket, project) VALUES (0, 0, zeroblob(16), '');
+
+-- The key of these hashes, sealed.
+CREATE TABLE flow_key (id INTEGER PRIMARY KEY CHECK (id = 1), sealed BLOB NOT NULL) STRICT;
 
 CREATE TABLE deliveries (
     id              INTEGER PRIMARY KEY,
     key             TEXT NOT NULL,
-    run_id          INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
-    -- With run and name the notification, which is kept as long as the delivery is. No reference that the database checks.
-    generation      INTEGER NOT NULL,
+    -- NULL for a job without a run.
+    run_id          INTEGER REFERENCES runs (id) ON DELETE CASCADE,
+    -- The notification stays as long as the delivery does. The database checks no reference.
+    notification_id INTEGER NOT NULL,
     name            TEXT NOT NULL,
-    -- None while the run is still as it was at the transition.
-    snapshot_id     INTEGER,
+    -- NULL while the run still is as it was at the change, and for a job without a run.
+    subject_id      INTEGER,
     state           TEXT NOT NULL,
     at              INTEGER NOT NULL,
+    look            TEXT NOT NULL,
     status          TEXT NOT NULL,
-    -- Only what is not finished is due: of the two times it has one.
+    flow_id         INTEGER NOT NULL,
+    -- While it waits and it is its turn in its lane.
     due_at          INTEGER,
+    -- While an attempt is under way.
+    leased_until    INTEGER,
     fence           INTEGER NOT NULL DEFAULT 0,
     attempts        INTEGER NOT NULL DEFAULT 0,
-    -- How many attempts there had been when it was last made due by hand: the schedule counts from there.
-    replayed_at     INTEGER NOT NULL DEFAULT 0,
+    -- How many attempts there had been at the last replay, and its time: the schedule counts from there.
+    replayed_after  INTEGER NOT NULL DEFAULT 0,
+    replayed_at     INTEGER,
     last_chance     INTEGER NOT NULL DEFAULT 0,
+    -- A new list of notifications took over while it was leased.
+    replaced        INTEGER NOT NULL DEFAULT 0,
     reason          TEXT,
     created_at      INTEGER NOT NULL,
     finished_at     INTEGER,
+    -- The last attempt stands here, earlier ones in a table of their own: most deliveries need no second one.
+    last_number     INTEGER,
+    last_started_at INTEGER,
+    last_ended_at   INTEGER,
+    last_outcome    TEXT,
+    last_reason     TEXT,
+    last_ambiguous  INTEGER,
     -- A key is made of run and name, among others: unique here, it is unique at all, and new ones come together on a page.
     UNIQUE (run_id, name, key),
     -- Here and below no `IN`: for a list of three or more SQLite builds a tree, every time.
-    CHECK ((status = 'pending' OR status = 'leased' OR status = 'retry') AND due_at IS NOT NULL AND finished_at IS NULL
-        OR (status = 'sent' OR status = 'failed' OR status = 'superseded') AND due_at IS NULL AND finished_at IS NOT NULL)
+    CHECK ((status = 'pending' OR status = 'retry') AND leased_until IS NULL AND finished_at IS NULL
+        OR status = 'leased' AND due_at IS NULL AND leased_until IS NOT NULL AND finished_at IS NULL
+        OR (status = 'sent' OR status = 'failed' OR status = 'superseded')
+            AND due_at IS NULL AND leased_until IS NULL AND finished_at IS NOT NULL)
 ) STRICT;
-CREATE INDEX deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_due ON deliveries (flow_id, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX deliveries_leased ON deliveries (leased_until) WHERE leased_until IS NOT NULL;
+-- Those that wait behind older news.
+CREATE INDEX deliveries_behind ON deliveries (id) WHERE finished_at IS NULL AND due_at IS NULL AND leased_until IS NULL;
 CREATE INDEX deliveries_failed ON deliveries (id) WHERE status = 'failed';
 
--- No leap past a lease: only what is leased can be sent.
+-- No step past a lease: only a leased delivery can be sent.
 CREATE TRIGGER deliveries_states BEFORE UPDATE OF status ON deliveries
 WHEN NEW.status <> OLD.status AND NOT (
        OLD.status = 'leased'
@@ -105,6 +160,7 @@ BEGIN
     SELECT RAISE(ABORT, 'a delivery cannot change its state like this');
 END;
 
+-- Attempts before the last one of a delivery.
 CREATE TABLE attempts (
     delivery_id INTEGER NOT NULL REFERENCES deliveries (id) ON DELETE CASCADE,
     number      INTEGER NOT NULL,

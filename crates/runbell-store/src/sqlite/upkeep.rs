@@ -1,13 +1,12 @@
 //! Pruning, backups, and finding out whether the disk takes writes.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::backup::Backup;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, ToSql, params};
 
-use runbell_core::Timestamp;
-
-use super::micros;
+use super::ready::UNKNOWN;
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
 
@@ -17,21 +16,12 @@ const PROBE: i64 = 64 * 1024;
 /// How many pages a backup copies before it lets others go on.
 const PAGES: i32 = 1_024;
 
-pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) -> StoreResult<usize> {
-    let (before, limit) = (micros(before), i64::try_from(limit).unwrap_or(i64::MAX));
-    let mut pruned: Vec<(i64, Option<i64>, i64)> = Vec::new();
-    for id in old_deliveries(connection, before, limit)? {
-        let sql = "DELETE FROM deliveries WHERE id = ?1 RETURNING id, snapshot_id, run_id";
-        let row = connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-        pruned.push(row);
-    }
-    for (id, snapshot_id, run_id) in &pruned {
-        forget_snapshot(connection, *run_id, *snapshot_id)?;
-        let sql = "DELETE FROM verdicts WHERE run_id = ?1 AND (delivery_id = ?2 OR at < ?3)";
-        connection.prepare_cached(sql)?.execute([run_id, id, &before])?;
-        let generation = "SELECT generation FROM runs WHERE id = ?1";
-        let generation: i64 = connection.prepare_cached(generation)?.query_row([run_id], |row| row.get(0))?;
-        forget_lists(connection, *run_id, generation)?;
+pub(super) fn prune(connection: &Connection, age: Duration, limit: usize, now: i64) -> StoreResult<usize> {
+    let before = now.saturating_sub(i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let deliveries = old_deliveries(connection, before, limit)?;
+    for id in &deliveries {
+        forget_delivery(connection, *id, before)?;
     }
     let ended = ended_runs(connection, before, limit)?;
     for run_id in &ended {
@@ -39,7 +29,32 @@ pub(super) fn prune(connection: &Connection, before: Timestamp, limit: usize) ->
     }
     let sql = "DELETE FROM tasks WHERE name IN (SELECT name FROM tasks WHERE created_at < ?1 LIMIT ?2)";
     let tasks = connection.prepare_cached(sql)?.execute([before, limit])?;
-    Ok(pruned.len().max(ended.len()).max(tasks))
+    forget_idle_flows(connection, now)?;
+    Ok(deliveries.len().max(ended.len()).max(tasks))
+}
+
+fn forget_delivery(connection: &Connection, id: i64, before: i64) -> StoreResult<()> {
+    let sql = "DELETE FROM deliveries WHERE id = ?1 RETURNING subject_id, run_id, notification_id";
+    let (subject, run, notification): (Option<i64>, Option<i64>, i64) =
+        connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let Some(run_id) = run else { return forget_own_notification(connection, notification) };
+    forget_subject(connection, run_id, subject)?;
+    let sql = "DELETE FROM verdicts WHERE run_id = ?1 AND (delivery_id = ?2 OR at < ?3)";
+    connection.prepare_cached(sql)?.execute([run_id, id, before])?;
+    let generation = "SELECT generation FROM runs WHERE id = ?1";
+    let generation: i64 = connection.prepare_cached(generation)?.query_row([run_id], |row| row.get(0))?;
+    forget_lists(connection, run_id, generation)
+}
+
+/// Forgets flows without anything due and without a hold, and destinations without flows. A delivery that refers to one
+/// waits with an unknown destination when it becomes due.
+fn forget_idle_flows(connection: &Connection, now: i64) -> StoreResult<()> {
+    let sql = "DELETE FROM flows WHERE id <> ?1 AND ready_at IS NULL AND coalesce(hold_until, ?2) <= ?2";
+    connection.prepare_cached(sql)?.execute([UNKNOWN, now])?;
+    let sql = "DELETE FROM destinations WHERE id <> ?1 AND ready_at IS NULL AND coalesce(hold_until, ?2) <= ?2 \
+               AND NOT EXISTS (SELECT 1 FROM flows WHERE destination_id = destinations.id)";
+    connection.prepare_cached(sql)?.execute([UNKNOWN, now])?;
+    Ok(())
 }
 
 /// Finished deliveries that are old.
@@ -74,22 +89,22 @@ fn oldest(connection: &Connection, sql: &str, before: i64, limit: i64) -> StoreR
 
 /// Forgets a run and everything of its.
 pub(super) fn forget_run(connection: &Connection, run_id: i64) -> StoreResult<()> {
-    let snapshots: Vec<Option<i64>> = connection
-        .prepare_cached("DELETE FROM deliveries WHERE run_id = ?1 RETURNING snapshot_id")?
+    let subjects: Vec<Option<i64>> = connection
+        .prepare_cached("DELETE FROM deliveries WHERE run_id = ?1 RETURNING subject_id")?
         .query_map([run_id], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    for snapshot in snapshots {
-        forget_snapshot(connection, run_id, snapshot)?;
+    for subject in subjects {
+        forget_subject(connection, run_id, subject)?;
     }
     forget_lists(connection, run_id, i64::MAX)?;
     connection.prepare_cached("DELETE FROM runs WHERE id = ?1")?.execute([run_id])?;
     Ok(())
 }
 
-fn forget_snapshot(connection: &Connection, run_id: i64, id: Option<i64>) -> StoreResult<()> {
+fn forget_subject(connection: &Connection, run_id: i64, id: Option<i64>) -> StoreResult<()> {
     let Some(id) = id else { return Ok(()) };
-    let sql = "DELETE FROM snapshots WHERE id = ?2 \
-               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = ?1 AND snapshot_id = ?2)";
+    let sql = "DELETE FROM subjects WHERE id = ?2 \
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id = ?1 AND subject_id = ?2)";
     connection.prepare_cached(sql)?.execute([run_id, id])?;
     Ok(())
 }
@@ -97,13 +112,23 @@ fn forget_snapshot(connection: &Connection, run_id: i64, id: Option<i64>) -> Sto
 /// Forgets notifications of lists before `generation` that no delivery needs, and the secrets that only they used.
 pub(super) fn forget_lists(connection: &Connection, run_id: i64, generation: i64) -> StoreResult<()> {
     let sql = "DELETE FROM notifications WHERE run_id = ?1 AND generation < ?2 \
-               AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.run_id = ?1 \
-               AND d.generation = notifications.generation AND d.name = notifications.name) \
+               AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.run_id = ?1 AND d.notification_id = notifications.id) \
                RETURNING project, secret";
-    let freed: Vec<(String, Option<String>)> = connection
-        .prepare_cached(sql)?
-        .query_map([run_id, generation], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
+    forget_secrets(connection, &mut *connection.prepare_cached(sql)?, params![run_id, generation])
+}
+
+/// Forgets the notification of a job without a run, once no delivery needs it.
+fn forget_own_notification(connection: &Connection, id: i64) -> StoreResult<()> {
+    let sql = "DELETE FROM notifications WHERE id = ?1 AND run_id IS NULL \
+               AND NOT EXISTS (SELECT 1 FROM deliveries WHERE run_id IS NULL AND notification_id = ?1) \
+               RETURNING project, secret";
+    forget_secrets(connection, &mut *connection.prepare_cached(sql)?, params![id])
+}
+
+/// Deletes notifications by a statement that returns project and secret, and the secrets that only they used.
+fn forget_secrets(connection: &Connection, delete: &mut Statement<'_>, values: &[&dyn ToSql]) -> StoreResult<()> {
+    let freed: Vec<(String, Option<String>)> =
+        delete.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     for (project, name) in freed {
         let Some(name) = name.filter(|name| name.starts_with(INTERNAL)) else { continue };
         let sql = "UPDATE secrets SET users = users - 1 WHERE project = ?1 AND name = ?2";
@@ -121,7 +146,7 @@ pub(super) fn backup(connection: &Connection, file: &Path) -> StoreResult<()> {
     super::open::private(file)?;
     let mut target = Connection::open(file)?;
     let backup = Backup::new(connection, &mut target)?;
-    backup.run_to_completion(PAGES, std::time::Duration::ZERO, None)?;
+    backup.run_to_completion(PAGES, Duration::ZERO, None)?;
     drop(backup);
     // One file, not three: nothing beside it is needed to restore it.
     target.pragma_update(None, "journal_mode", "delete")?;

@@ -1,27 +1,12 @@
 //! What is kept beside runs and deliveries: projects, secrets, tokens, tasks.
 
-use runbell_core::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::upkeep::forget_run;
-use super::{micros, timestamp};
+use super::ready::{UNKNOWN, settle_destination, settle_flow};
+use super::{micros, micros_to_wait, timestamp};
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
-use crate::model::{ProjectSecret, RunKey, SealedSecret, TaskRecord, TokenRecord};
-
-pub(super) fn delete_run(connection: &Connection, key: &RunKey) -> StoreResult<bool> {
-    let sql = "SELECT id FROM runs WHERE project = ?1 AND uid = ?2 AND iteration = ?3";
-    let id = connection
-        .prepare_cached(sql)?
-        .query_row(params![key.project, key.uid, key.iteration], |row| row.get(0))
-        .optional()?;
-    id.map_or(Ok(false), |id| forget_run(connection, id).map(|()| true))
-}
-
-pub(super) fn heartbeat(connection: &Connection, key: &RunKey, now: Timestamp) -> StoreResult<bool> {
-    let sql = "UPDATE runs SET heartbeat_at = ?4 WHERE project = ?1 AND uid = ?2 AND iteration = ?3";
-    Ok(connection.prepare_cached(sql)?.execute(params![key.project, key.uid, key.iteration, micros(now)])? > 0)
-}
+use crate::model::{ProjectSecret, SealedSecret, TaskRecord, TokenRecord};
 
 pub(super) fn project(connection: &Connection, name: &str) -> StoreResult<Option<String>> {
     let sql = "SELECT document FROM projects WHERE name = ?1";
@@ -121,9 +106,9 @@ pub(super) fn put_token(connection: &Connection, token: &TokenRecord) -> StoreRe
     Ok(())
 }
 
-pub(super) fn revoke_token(connection: &Connection, id: &str, now: Timestamp) -> StoreResult<bool> {
+pub(super) fn revoke_token(connection: &Connection, id: &str, now: i64) -> StoreResult<bool> {
     let sql = "UPDATE tokens SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1";
-    Ok(connection.prepare_cached(sql)?.execute(params![id, micros(now)])? > 0)
+    Ok(connection.prepare_cached(sql)?.execute(params![id, now])? > 0)
 }
 
 pub(super) fn put_task(
@@ -131,20 +116,38 @@ pub(super) fn put_task(
     project: &str,
     name: &str,
     deliveries: &[i64],
-    now: Timestamp,
-) -> StoreResult<()> {
+    now: i64,
+) -> StoreResult<TaskRecord> {
     let list = deliveries.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
     let sql = "INSERT INTO tasks (name, project, created_at, deliveries) VALUES (?1, ?2, ?3, ?4)";
-    connection.prepare_cached(sql)?.execute(params![name, project, micros(now), format!("[{list}]")])?;
-    Ok(())
+    connection.prepare_cached(sql)?.execute(params![name, project, now, format!("[{list}]")])?;
+    task(connection, project, name, now)?.ok_or_else(|| StoreError::unexpected("no task"))
 }
 
-pub(super) fn task(connection: &Connection, project: &str, name: &str) -> StoreResult<Option<TaskRecord>> {
+pub(super) fn task(connection: &Connection, project: &str, name: &str, now: i64) -> StoreResult<Option<TaskRecord>> {
     let sql = "SELECT created_at, (SELECT count(*) FROM deliveries WHERE id IN (SELECT value FROM json_each(tasks.deliveries)) \
-               AND status IN ('pending', 'leased')) FROM tasks WHERE project = ?1 AND name = ?2";
+               AND (status = 'pending' OR status = 'leased')) FROM tasks WHERE project = ?1 AND name = ?2";
     let found: Option<(i64, i64)> =
         connection.prepare_cached(sql)?.query_row([project, name], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let Some((created, untried)) = found else { return Ok(None) };
-    let untried = usize::try_from(untried).map_err(|_| StoreError::Unavailable("a count is below zero".to_owned()))?;
-    Ok(Some(TaskRecord { created_at: timestamp(created)?, untried }))
+    let untried = usize::try_from(untried).map_err(|_| StoreError::unexpected("a count below zero"))?;
+    let age = micros_to_wait(now.saturating_sub(created));
+    Ok(Some(TaskRecord { created_at: timestamp(created)?, age, untried }))
+}
+
+/// The key that destinations are hashed with; `offered` is kept when there is none.
+pub(super) fn flow_key(connection: &Connection, offered: &[u8]) -> StoreResult<Vec<u8>> {
+    connection.prepare_cached("INSERT INTO flow_key (id, sealed) VALUES (1, ?1) ON CONFLICT DO NOTHING")?.execute([offered])?;
+    Ok(connection.prepare_cached("SELECT sealed FROM flow_key WHERE id = 1")?.query_row([], |row| row.get(0))?)
+}
+
+/// Keeps another key, and forgets every destination: hashes of the old key mean nothing any more.
+pub(super) fn replace_flow_key(connection: &Connection, sealed: &[u8], now: i64) -> StoreResult<()> {
+    let sql = "INSERT INTO flow_key (id, sealed) VALUES (1, ?1) ON CONFLICT DO UPDATE SET sealed = excluded.sealed";
+    connection.prepare_cached(sql)?.execute([sealed])?;
+    connection.execute("UPDATE deliveries SET flow_id = ?1 WHERE due_at IS NOT NULL AND flow_id <> ?1", [UNKNOWN])?;
+    connection.execute("DELETE FROM flows WHERE id <> ?1", [UNKNOWN])?;
+    connection.execute("DELETE FROM destinations WHERE id <> ?1", [UNKNOWN])?;
+    settle_flow(connection, UNKNOWN, now)?;
+    settle_destination(connection, UNKNOWN)
 }

@@ -1,11 +1,11 @@
-//! A notification made ready: kind found, secrets resolved, params merged and checked, sender built, condition
+//! A notification made ready to be decided about and sent: kind found, secrets resolved, params merged and checked, sender built, condition
 //! compiled. Done once for a notifier's own notifications; for those inside a run, with the run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use runbell_core::{
-    BuildContext, Error, ErrorKind, Findings, Kind, Layer, Limits, MASK, Map, Notification, REDACTED, Registry, Result,
+    BuildContext, Error, ErrorKind, Findings, Flow, FlowKey, Kind, Layer, Limits, Look, MASK, Map, Notification, REDACTED, Registry, Result,
     SecretValues, Sender, Value, schema,
 };
 use runbell_render::condition::Condition;
@@ -15,8 +15,8 @@ use crate::secrets;
 
 /// A notification made ready to be decided about and sent.
 #[derive(Debug)]
-pub(crate) struct Prepared {
-    pub(crate) notification: Notification,
+pub(crate) struct ReadyNotification {
+    pub(crate) notification: Arc<Notification>,
     pub(crate) name: Arc<str>,
     pub(crate) own_text: Arc<str>,
     /// The notification as templates, previews and logs may see it.
@@ -25,6 +25,10 @@ pub(crate) struct Prepared {
     pub(crate) secrets: SecretValues,
     pub(crate) sender: Arc<dyn Sender>,
     pub(crate) limits: Limits,
+    /// Where its deliveries wait.
+    pub(crate) flow: Flow,
+    /// Whose words the target shows.
+    pub(crate) look: Look,
     /// The kind by its own name, whatever alias was written.
     pub(crate) kind: &'static str,
     pub(crate) yields_to: &'static [&'static str],
@@ -35,7 +39,7 @@ pub(crate) struct Prepared {
     template: OnceLock<TemplateValue>,
 }
 
-impl Prepared {
+impl ReadyNotification {
     /// The notification as templates see it, converted once.
     pub(crate) fn template(&self) -> &TemplateValue {
         self.template.get_or_init(|| TemplateValue::new(&self.shown))
@@ -44,29 +48,31 @@ impl Prepared {
 
 /// What notifications are made ready with.
 #[derive(Debug, Clone)]
-pub(crate) struct Workshop {
+pub(crate) struct Preparer {
     pub(crate) registry: Registry,
     pub(crate) cx: BuildContext,
     pub(crate) layers: Vec<Arc<dyn Layer>>,
     /// Params that fill in what a notification leaves out, by kind.
     pub(crate) defaults: Arc<std::collections::BTreeMap<String, Map>>,
+    /// Makes flows of limits.
+    pub(crate) flow_key: FlowKey,
 }
 
 /// What is said of a kind that panics over a notification's params.
 const PANICKED: &str = "the kind panicked while it was made ready";
 
-impl Workshop {
+impl Preparer {
     /// Makes a notification ready.
     ///
     /// # Errors
     /// [`ErrorKind::UnknownKind`], [`ErrorKind::SecretNotFound`], or [`ErrorKind::ParamsInvalid`] with every fault; and
     /// [`ErrorKind::Internal`] when the kind panicked, which must not take others with it.
-    pub(crate) fn prepare(&self, notification: Notification) -> Result<Prepared> {
-        catch_unwind(AssertUnwindSafe(|| self.make_ready(notification)))
+    pub(crate) fn prepare(&self, notification: Notification, look: Look) -> Result<ReadyNotification> {
+        catch_unwind(AssertUnwindSafe(|| self.make_ready(notification, look)))
             .unwrap_or_else(|_panic| Err(Error::new(ErrorKind::Internal, PANICKED)))
     }
 
-    fn make_ready(&self, notification: Notification) -> Result<Prepared> {
+    fn make_ready(&self, notification: Notification, look: Look) -> Result<ReadyNotification> {
         let kind = self.registry.get(&notification.kind)?;
         let params = self.merge(&notification, kind)?;
         let mut found = Findings::default();
@@ -81,20 +87,23 @@ impl Workshop {
         let mut shown = shown(&notification, kind);
         // A message or a condition may repeat what is secret in the params.
         secrets.redact(&mut shown);
-        Ok(Prepared {
+        let limits = sender.limits();
+        Ok(ReadyNotification {
             name: notification.name.as_str().into(),
             own_text: secrets.mask(&notification.message, REDACTED).into(),
             shown: Arc::new(shown),
             condition: Condition::compile(&notification.condition),
             secrets,
-            limits: sender.limits(),
+            flow: self.flow_key.flow(&limits),
+            limits,
+            look,
             kind: kind.registration().kind,
             yields_to: kind.registration().yields_to,
             is_active: (kind.registration().is_active)(&self.cx),
             sender,
             warnings,
             template: OnceLock::new(),
-            notification,
+            notification: Arc::new(notification),
         })
     }
 
@@ -190,7 +199,7 @@ fn shown(notification: &Notification, kind: &Kind) -> Value {
 
 /// A notification that cannot be sent as it is configured, with what is needed to report it.
 #[derive(Debug, Clone)]
-pub(crate) struct Unprepared {
+pub(crate) struct Unusable {
     pub(crate) name: String,
     pub(crate) kind: String,
     pub(crate) error: Arc<Error>,
@@ -199,9 +208,9 @@ pub(crate) struct Unprepared {
     pub(crate) secrets: SecretValues,
 }
 
-impl Unprepared {
+impl Unusable {
     pub(crate) fn new(name: &str, kind: &str, error: Error) -> Self {
-        Unprepared {
+        Unusable {
             name: name.to_owned(),
             kind: kind.to_owned(),
             error: Arc::new(error),

@@ -1,0 +1,588 @@
+//! Admission: whether an attempt may be made now. One decision for both places, which differ only in how they wait.
+//!
+//! Two limits count: the *destination*'s (permits and breaker) and the *bucket*'s (pace, and holds that the target asked
+//! for). [`Admission::admit`] decides about all of them at once: a permit, a probe or a place in the pace is used up only when
+//! the attempt follows.
+//!
+//! **Invariant:** no permit is held during a wait.
+
+mod breaker;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+#[cfg(feature = "durable")]
+use runbell_core::Timestamp;
+use runbell_core::{Clock, Error, Flow, FlowHash, Limits, Retry};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+pub(crate) use breaker::Change;
+use breaker::{Breaker, is_unreachable};
+
+/// How many attempts may be under way to one destination.
+pub(crate) const PERMITS: usize = 64;
+
+/// How many attempts may be under way to a destination that is not proved. Small against all places together (256), so that
+/// many targets that hang at once leave room for those that do not.
+const UNPROVED: usize = 8;
+
+/// How many probes of destinations that are down are made in a second, and at once, over all destinations.
+const PROBES_A_SECOND: usize = 20;
+const PROBES_AT_ONCE: usize = 32;
+
+/// A destination or a bucket that was idle for so long is forgotten.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// How many destinations are known at most, and how many buckets. Users choose the hosts.
+const MOST: usize = 65_536;
+
+/// What a place allows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// How many attempts may be under way to one destination.
+    pub(crate) permits: usize,
+    /// How many places there are for attempts over all destinations; unproved ones may hold half of them. `None` without such
+    /// a limit, and then without breakers too: in the process of a runner a breaker would turn a quick error into a slow one.
+    pub(crate) places: Option<usize>,
+}
+
+/// Decides whether attempts may be made.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    rules: Rules,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    destinations: HashMap<FlowHash, Destination>,
+    buckets: HashMap<Flow, Bucket>,
+    /// Attempts under way, or expected, at destinations that are not proved.
+    unproved: usize,
+    probes: usize,
+    /// When the latest probes began.
+    probed: VecDeque<Instant>,
+    swept: Option<Instant>,
+}
+
+/// One destination.
+#[derive(Debug)]
+struct Destination {
+    at_once: usize,
+    under_way: usize,
+    /// Attempts that are about to ask for admission.
+    expected: usize,
+    breaker: Breaker,
+    freed: Arc<Notify>,
+    used: Instant,
+}
+
+/// What the target itself counts by.
+#[derive(Debug)]
+struct Bucket {
+    /// When the latest sends that keep a pace began.
+    recent: VecDeque<Instant>,
+    held_until: Option<Instant>,
+    /// Those that wait here, in order.
+    line: Arc<tokio::sync::Mutex<()>>,
+    waiting: usize,
+    used: Instant,
+}
+
+/// Why no attempt may be made now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// All permits are in use, or all places for unproved destinations.
+    Busy,
+    /// The destination is down; a probe may be made after so long.
+    Down(Duration),
+    /// The bucket's pace, or its target's own wish, allows the next send after so long.
+    Paced(Duration),
+}
+
+/// The right to one attempt; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    admission: Arc<Admission>,
+    flow: Flow,
+    is_probe: bool,
+    is_unproved: bool,
+    began: Instant,
+}
+
+/// An attempt that is about to ask for admission, so that others do not take its room meanwhile.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    admission: Arc<Admission>,
+    destination: FlowHash,
+    is_unproved: bool,
+}
+
+/// What an attempt said about its destination and its bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Signal {
+    /// The destination went down, or came up.
+    pub(crate) destination: Option<Change>,
+    /// The target wants nothing more from the bucket for so long.
+    pub(crate) bucket: Option<Duration>,
+}
+
+impl Admission {
+    pub(crate) fn new(rules: Rules, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Admission { rules, clock, state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one decision: the right to one attempt now, or why not. Nothing is used up by a refusal.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        flow: Flow,
+        limits: &Limits,
+        expected: Option<Expected>,
+    ) -> Result<Permit, Refusal> {
+        self.decide(flow, limits, expected, false)
+    }
+
+    fn decide(
+        self: &Arc<Self>,
+        flow: Flow,
+        limits: &Limits,
+        expected: Option<Expected>,
+        is_first_in_line: bool,
+    ) -> Result<Permit, Refusal> {
+        drop(expected);
+        let now = Instant::now();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.forget_idle(now);
+        let at_once = limits.at_once.map_or(self.rules.permits, |at_once| at_once.clamp(1, self.rules.permits));
+        state.destination(flow.destination, now).at_once = at_once;
+        let is_unproved = self.is_unproved(state, flow.destination);
+        let down_for = state.until_probe(flow.destination, now);
+        if let Some(wait) = down_for.filter(|wait| !wait.is_zero()) {
+            return Err(Refusal::Down(wait));
+        }
+        let has_room = match down_for {
+            Some(_) => true,
+            None => self.room_of(state, flow.destination, 0, 0) > 0,
+        };
+        if !has_room {
+            return Err(Refusal::Busy);
+        }
+        if let Some(wait) = state.until_paced(flow, limits, now, is_first_in_line) {
+            return Err(Refusal::Paced(wait));
+        }
+        state.take(flow, limits, is_unproved, down_for.is_some(), now);
+        Ok(Permit { admission: Arc::clone(self), flow, is_probe: down_for.is_some(), is_unproved, began: now })
+    }
+
+    fn is_unproved(&self, state: &State, destination: FlowHash) -> bool {
+        self.rules.places.is_some()
+            && state.destinations.get(&destination).is_none_or(|known| !known.breaker.is_proved())
+    }
+
+    /// How many more attempts a destination that is not down may be given, when `granted` were just given to it, and
+    /// `granted_unproved` to all unproved ones.
+    fn room_of(&self, state: &State, destination: FlowHash, granted: usize, granted_unproved: usize) -> usize {
+        let known = state.destinations.get(&destination);
+        let permits = known.map_or(self.rules.permits, |known| known.at_once);
+        let used = known.map_or(0, |known| known.under_way + known.expected) + granted;
+        if !self.is_unproved(state, destination) {
+            return permits.saturating_sub(used);
+        }
+        let half = self.rules.places.unwrap_or(usize::MAX) / 2;
+        let left = half.max(1).saturating_sub(state.unproved + granted_unproved);
+        permits.min(UNPROVED).saturating_sub(used).min(left)
+    }
+
+    /// Waits until an attempt may be made. Those that wait for one bucket are admitted in the order of their calls.
+    pub(crate) async fn permit(self: &Arc<Self>, flow: Flow, limits: &Limits) -> Permit {
+        if let Ok(permit) = self.admit(flow, limits, None) {
+            return permit;
+        }
+        let waiting = Waiting::new(self, flow);
+        let _first = waiting.line.lock().await;
+        loop {
+            let freed = {
+                let mut state = self.state();
+                Arc::clone(&state.destination(flow.destination, Instant::now()).freed)
+            };
+            // Registered before the decision, so that a permit that is freed in between is not missed.
+            let mut notified = std::pin::pin!(freed.notified());
+            notified.as_mut().enable();
+            match self.decide(flow, limits, None, true) {
+                Ok(permit) => return permit,
+                Err(Refusal::Busy) => notified.await,
+                Err(Refusal::Down(wait) | Refusal::Paced(wait)) => sleep(wait).await,
+            }
+        }
+    }
+
+    /// Notes what an attempt came to.
+    pub(crate) fn record(&self, permit: Permit, limits: &Limits, failed: Option<&Error>) -> Signal {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(permit.began);
+        let mut signal = Signal::default();
+        let mut state = self.state();
+        if self.rules.places.is_some() {
+            let is_reached = !failed.is_some_and(is_unreachable);
+            let destination = state.destination(permit.flow.destination, now);
+            let moment = (now, self.clock.now());
+            signal.destination = destination.breaker.record(is_reached, permit.is_probe, took, moment);
+            if signal.destination == Some(Change::Up) {
+                destination.freed.notify_waiters();
+            }
+        }
+        if let Some(Retry::After(wait)) = failed.map(Error::retry_advice)
+            && limits.bucket.is_some()
+        {
+            state.bucket(permit.flow, now).held_until = Some(now + wait);
+            signal.bucket = Some(wait);
+        }
+        // Given back only now that the breaker knows: what was freed must not go to a destination that is down.
+        drop(state);
+        drop(permit);
+        signal
+    }
+}
+
+#[cfg(feature = "durable")]
+impl Admission {
+    /// Expects an attempt, if there is room for it now.
+    pub(crate) fn expect_if_room(self: &Arc<Self>, flow: Flow, limits: &Limits) -> Option<Expected> {
+        let now = Instant::now();
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let is_open = state.until_probe(flow.destination, now).is_some();
+        let is_paced = state.until_paced(flow, limits, now, false).is_some();
+        if is_open || is_paced || self.room_of(state, flow.destination, 0, 0) == 0 {
+            return None;
+        }
+        Some(self.note_expected(state, flow.destination, now))
+    }
+
+    /// Expects an attempt that was given room.
+    pub(crate) fn expect(self: &Arc<Self>, destination: FlowHash) -> Expected {
+        self.note_expected(&mut self.state(), destination, Instant::now())
+    }
+
+    fn note_expected(self: &Arc<Self>, state: &mut State, destination: FlowHash, now: Instant) -> Expected {
+        let is_unproved = self.is_unproved(state, destination);
+        state.unproved += usize::from(is_unproved);
+        state.destination(destination, now).expected += 1;
+        Expected { admission: Arc::clone(self), destination, is_unproved }
+    }
+
+    /// How many more attempts a destination may be given now, when `granted` were just given, by destination.
+    pub(crate) fn room(&self, destination: FlowHash, granted: &[(FlowHash, usize)]) -> usize {
+        let state = self.state();
+        if state.until_probe(destination, Instant::now()).is_some() {
+            return 0;
+        }
+        let own = granted.iter().filter(|(other, _)| *other == destination).map(|(_, count)| count).sum();
+        let unproved = granted.iter().filter(|(other, _)| self.is_unproved(&state, *other)).map(|(_, count)| count).sum();
+        self.room_of(&state, destination, own, unproved)
+    }
+
+    /// How many destinations that are down may be probed now.
+    pub(crate) fn probes(&self) -> usize {
+        self.state().probe_budget(Instant::now())
+    }
+
+    /// Notes a destination that the store knows to be down.
+    pub(crate) fn load(&self, destination: FlowHash, since: Timestamp, remaining: Duration) {
+        let now = Instant::now();
+        self.state().destination(destination, now).breaker = Breaker::down(since, remaining, now);
+    }
+
+    /// Since when a destination is down.
+    pub(crate) fn down_since(&self, destination: FlowHash) -> Option<Timestamp> {
+        self.state().destinations.get(&destination)?.breaker.down_since()
+    }
+
+    /// True once for each time that a destination is down.
+    pub(crate) fn report_down(&self, destination: FlowHash) -> bool {
+        let mut state = self.state();
+        state.destinations.get_mut(&destination).is_none_or(|known| known.breaker.report())
+    }
+
+    /// Whether a destination is not proved.
+    pub(crate) fn is_unproved_now(&self, destination: FlowHash) -> bool {
+        self.is_unproved(&self.state(), destination)
+    }
+}
+
+impl State {
+    fn destination(&mut self, hash: FlowHash, now: Instant) -> &mut Destination {
+        let known = self.destinations.entry(hash).or_insert_with(|| Destination {
+            at_once: PERMITS,
+            under_way: 0,
+            expected: 0,
+            breaker: Breaker::default(),
+            freed: Arc::default(),
+            used: now,
+        });
+        known.used = now;
+        known
+    }
+
+    fn bucket(&mut self, flow: Flow, now: Instant) -> &mut Bucket {
+        let known = self.buckets.entry(flow).or_insert_with(|| Bucket {
+            recent: VecDeque::new(),
+            held_until: None,
+            line: Arc::default(),
+            waiting: 0,
+            used: now,
+        });
+        known.used = now;
+        known
+    }
+
+    /// How long until a probe may be made; `None` while the destination is not down.
+    fn until_probe(&self, destination: FlowHash, now: Instant) -> Option<Duration> {
+        let wait = self.destinations.get(&destination)?.breaker.until_probe(now)?;
+        let is_allowed = self.probes < PROBES_AT_ONCE && self.probe_budget(now) > 0;
+        Some(if wait.is_zero() && !is_allowed { Duration::from_secs(1) } else { wait })
+    }
+
+    fn probe_budget(&self, now: Instant) -> usize {
+        let second = Duration::from_secs(1);
+        let recent = self.probed.iter().rev().take_while(|began| now.saturating_duration_since(**began) < second).count();
+        PROBES_A_SECOND.saturating_sub(recent).min(PROBES_AT_ONCE.saturating_sub(self.probes))
+    }
+
+    /// How long until the bucket allows another send; `None` when it does now.
+    fn until_paced(&self, flow: Flow, limits: &Limits, now: Instant, is_first_in_line: bool) -> Option<Duration> {
+        let bucket = self.buckets.get(&flow)?;
+        if bucket.waiting > 0 && !is_first_in_line {
+            return Some(limits.pace.map_or(Duration::from_millis(1), |pace| pace.period / pace.count.max(1)));
+        }
+        let held = bucket.held_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let paced = limits.pace.map_or(Duration::ZERO, |pace| {
+            let count = pace.count.max(1) as usize;
+            let earliest = bucket.recent.len().checked_sub(count).and_then(|place| bucket.recent.get(place));
+            earliest.map_or(Duration::ZERO, |began| (*began + pace.period).saturating_duration_since(now))
+        });
+        Some(held.max(paced)).filter(|wait| !wait.is_zero())
+    }
+
+    /// Uses up what one attempt uses.
+    fn take(&mut self, flow: Flow, limits: &Limits, is_unproved: bool, is_probe: bool, now: Instant) {
+        self.unproved += usize::from(is_unproved);
+        let destination = self.destination(flow.destination, now);
+        destination.under_way += 1;
+        if is_probe {
+            destination.breaker.begin_probe();
+            self.probes += 1;
+            self.probed.push_back(now);
+            while self.probed.len() > PROBES_A_SECOND {
+                self.probed.pop_front();
+            }
+        }
+        if let Some(pace) = limits.pace {
+            let recent = &mut self.bucket(flow, now).recent;
+            recent.push_back(now);
+            while recent.len() > pace.count.max(1) as usize {
+                recent.pop_front();
+            }
+        }
+    }
+
+    /// Forgets what was idle for long; at most once in a minute, and whenever there are too many.
+    fn forget_idle(&mut self, now: Instant) {
+        let is_full = self.destinations.len() >= MOST || self.buckets.len() >= MOST;
+        let is_recent = self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < Duration::from_secs(60));
+        if is_recent && !is_full {
+            return;
+        }
+        self.swept = Some(now);
+        let idle_for = |used: Instant| now.saturating_duration_since(used);
+        let in_use = |known: &Destination| known.under_way + known.expected > 0;
+        self.destinations.retain(|_, known| in_use(known) || idle_for(known.used) < IDLE.max(known.breaker.until_probe(now).unwrap_or_default() * 2));
+        self.buckets.retain(|_, known| {
+            known.waiting > 0 || idle_for(known.used) < IDLE || known.held_until.is_some_and(|until| until > now)
+        });
+        if self.destinations.len() >= MOST {
+            // All of them were used of late: the store remembers those that are down.
+            self.destinations.retain(|_, known| in_use(known));
+        }
+        if self.buckets.len() >= MOST {
+            self.buckets.retain(|_, known| known.waiting > 0);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut guard = self.admission.state();
+        let state = &mut *guard;
+        state.unproved -= usize::from(self.is_unproved).min(state.unproved);
+        state.probes -= usize::from(self.is_probe).min(state.probes);
+        if let Some(destination) = state.destinations.get_mut(&self.flow.destination) {
+            destination.under_way = destination.under_way.saturating_sub(1);
+            if self.is_probe {
+                destination.breaker.end_probe();
+            }
+            destination.freed.notify_one();
+        }
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        let mut guard = self.admission.state();
+        let state = &mut *guard;
+        state.unproved -= usize::from(self.is_unproved).min(state.unproved);
+        if let Some(destination) = state.destinations.get_mut(&self.destination) {
+            destination.expected = destination.expected.saturating_sub(1);
+        }
+    }
+}
+
+/// A place in a bucket's line.
+struct Waiting {
+    admission: Arc<Admission>,
+    flow: Flow,
+    line: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Waiting {
+    fn new(admission: &Arc<Admission>, flow: Flow) -> Self {
+        let mut state = admission.state();
+        let bucket = state.bucket(flow, Instant::now());
+        bucket.waiting += 1;
+        let line = Arc::clone(&bucket.line);
+        drop(state);
+        Waiting { admission: Arc::clone(admission), flow, line }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(bucket) = self.admission.state().buckets.get_mut(&self.flow) {
+            bucket.waiting = bucket.waiting.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runbell_core::{ErrorKind, FlowKey, Pace, SystemClock};
+
+    use super::*;
+
+    fn admission(permits: usize, places: Option<usize>) -> Arc<Admission> {
+        Admission::new(Rules { permits, places }, Arc::new(SystemClock))
+    }
+
+    fn flow(limits: &Limits) -> Flow {
+        FlowKey::new([7; 32]).flow(limits)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_uses_nothing_up() {
+        let admission = admission(1, None);
+        let pace = Some(Pace { count: 2, period: Duration::from_secs(100) });
+        let limits = Limits { pace, ..Limits::of("h:1") };
+        let flow = flow(&limits);
+        let first = admission.admit(flow, &limits, None).expect("admitted");
+        // Refused for its permit, it leaves the pace alone.
+        for _ in 0..5 {
+            assert_eq!(admission.admit(flow, &limits, None).err(), Some(Refusal::Busy));
+        }
+        drop(first);
+        drop(admission.admit(flow, &limits, None).expect("the second of two"));
+        // Refused for its pace, it leaves the permit alone.
+        for _ in 0..5 {
+            assert_eq!(admission.admit(flow, &limits, None).err(), Some(Refusal::Paced(Duration::from_secs(100))));
+        }
+        tokio::time::advance(Duration::from_secs(100)).await;
+        assert!(admission.admit(flow, &limits, None).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_is_held_and_its_neighbours_are_not() {
+        let admission = admission(4, None);
+        let of = |bucket: &str| Limits { bucket: Some(bucket.into()), ..Limits::of("hooks:443") };
+        let (mine, other) = (of("mine"), of("other"));
+        let permit = admission.admit(flow(&mine), &mine, None).expect("admitted");
+        let error = Error::new(ErrorKind::RateLimited, "slow").retry_after(Duration::from_secs(20));
+        let signal = admission.record(permit, &mine, Some(&error));
+        assert_eq!(signal.bucket, Some(Duration::from_secs(20)));
+        assert_eq!(admission.admit(flow(&mine), &mine, None).err(), Some(Refusal::Paced(Duration::from_secs(20))));
+        assert!(admission.admit(flow(&other), &other, None).is_ok());
+        // Where the target counts by nothing that is known, only the one delivery waits.
+        let plain = Limits::of("plain:443");
+        let permit = admission.admit(flow(&plain), &plain, None).expect("admitted");
+        assert_eq!(admission.record(permit, &plain, Some(&error)), Signal::default());
+        assert!(admission.admit(flow(&plain), &plain, None).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_destination_is_forgotten_and_their_number_is_bounded() {
+        let admission = admission(4, Some(16));
+        let limits = |index: usize| Limits::of(format!("h:{index}").as_str());
+        let held = admission.admit(flow(&limits(0)), &limits(0), None).expect("admitted");
+        for index in 1..100 {
+            drop(admission.admit(flow(&limits(index)), &limits(index), None));
+        }
+        assert_eq!(admission.state().destinations.len(), 100);
+        tokio::time::advance(IDLE + Duration::from_secs(1)).await;
+        drop(admission.admit(flow(&limits(200)), &limits(200), None));
+        assert_eq!(admission.state().destinations.len(), 2, "the one in use, and the new one");
+        drop(held);
+        for index in 0..MOST + 10 {
+            drop(admission.admit(flow(&limits(index)), &limits(index), None));
+        }
+        assert!(admission.state().destinations.len() <= MOST);
+    }
+
+    #[cfg(feature = "durable")]
+    #[tokio::test(start_paused = true)]
+    async fn unproved_destinations_hold_half_of_all_places() {
+        let admission = admission(64, Some(32));
+        let mut held = Vec::new();
+        for index in 0..100 {
+            let limits = Limits::of(format!("h:{}", index % 10).as_str());
+            held.extend(admission.admit(flow(&limits), &limits, None));
+        }
+        assert_eq!(held.len(), 16);
+        let limits = Limits::of("h:0");
+        let permit = held.swap_remove(0);
+        admission.record(permit, &limits, None);
+        assert!(!admission.is_unproved_now(flow(&limits).destination));
+        assert_eq!(admission.room(flow(&limits).destination, &[]), 63, "proved, with one more under way");
+        assert_eq!(admission.room(flow(&Limits::of("h:99")).destination, &[]), 1);
+        let granted = [(flow(&Limits::of("h:98")).destination, 1)];
+        assert_eq!(admission.room(flow(&Limits::of("h:99")).destination, &granted), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_destination_that_is_down_gets_one_probe() {
+        let admission = admission(64, Some(32));
+        let limits = Limits::of("h:1");
+        let error = Error::new(ErrorKind::Unreachable, "refused").retry();
+        let mut last = Signal::default();
+        for _ in 0..5 {
+            let permit = admission.admit(flow(&limits), &limits, None).expect("admitted");
+            last = admission.record(permit, &limits, Some(&error));
+        }
+        let thirty = Duration::from_secs(30);
+        assert_eq!(last.destination, Some(Change::Down(thirty)));
+        assert_eq!(admission.admit(flow(&limits), &limits, None).err(), Some(Refusal::Down(thirty)));
+        tokio::time::advance(thirty).await;
+        let probe = admission.admit(flow(&limits), &limits, None).expect("a probe");
+        assert!(matches!(admission.admit(flow(&limits), &limits, None), Err(Refusal::Down(_))), "one at a time");
+        // A probe that is given up makes room for another.
+        drop(probe);
+        let probe = admission.admit(flow(&limits), &limits, None).expect("a probe");
+        assert_eq!(admission.record(probe, &limits, None).destination, Some(Change::Up));
+        assert!(admission.admit(flow(&limits), &limits, None).is_ok());
+    }
+}

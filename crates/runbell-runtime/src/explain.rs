@@ -1,0 +1,53 @@
+//! `explain`: why a notification would be sent or not.
+
+use serde::Serialize;
+
+use crate::decide::{Entry, Plan};
+
+/// Why a notification would be sent or not.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// The run.
+    pub uid: String,
+    /// The notification's name.
+    pub notification: String,
+    /// `send`, `skip`, or `error` when it cannot be sent as it is configured.
+    pub verdict: &'static str,
+    /// The rule that decided; of an error its kind.
+    pub reason: String,
+    /// More, where there is more to say; of an ignored condition its cause (`syntax`, `error`, `fuel`) and why.
+    pub detail: Option<String>,
+    /// Whether the configuration is at fault.
+    #[serde(skip)]
+    pub is_fault: bool,
+}
+
+impl Explanation {
+    pub(crate) fn new(plan: &Plan, entry: &Entry) -> Self {
+        let uid = plan.transition.run.uid().to_owned();
+        match entry {
+            Ok(ready) => {
+                let verdict = plan.decide(ready).verdict;
+                Explanation {
+                    uid,
+                    notification: ready.notification.name.clone(),
+                    verdict: if verdict.sends() { "send" } else { "skip" },
+                    reason: verdict.reason.as_str().to_owned(),
+                    detail: match (verdict.detail, verdict.why) {
+                        (Some(cause), Some(why)) => Some(format!("{cause}: {why}")),
+                        (detail, _) => detail,
+                    },
+                    is_fault: false,
+                }
+            }
+            Err(unusable) => Explanation {
+                uid,
+                notification: unusable.name.clone(),
+                verdict: "error",
+                reason: unusable.error.kind().as_str().to_owned(),
+                detail: Some(unusable.error.to_string()),
+                is_fault: true,
+            },
+        }
+    }
+}

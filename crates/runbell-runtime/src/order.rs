@@ -1,0 +1,234 @@
+//! Order in this process: of one run and one notification, older news goes first, and is superseded when it cannot.
+//!
+//! Holds what waits and wakes it. Whose turn it is, what follows an attempt and what a new list of notifications does is
+//! decided by [`runbell_core::delivery`], as in every store.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use runbell_core::delivery::{Next, Outcome, Phase, Progress, Replacement, Turn, advance, replace, turn};
+use runbell_core::{RetryPolicy, RunSnapshot};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// The deliveries of one process that are on their way, by run.
+#[derive(Debug, Default)]
+pub(crate) struct OrderQueue {
+    hasher: RandomState,
+    runs: Mutex<HashMap<u64, RunOrder>>,
+}
+
+/// One run's deliveries that are on their way, oldest first.
+#[derive(Debug)]
+struct RunOrder {
+    /// The run as of the latest change that brought a list of notifications.
+    list: Option<RunSnapshot>,
+    next_id: u64,
+    members: Vec<Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    id: u64,
+    /// The notification's name, hashed. Two lanes that share a hash merely wait for each other.
+    lane: u64,
+    /// It comes from the run's own list, which another list may replace.
+    is_own: bool,
+    phase: Phase,
+    is_replaced: bool,
+    wakes: Arc<Notify>,
+}
+
+/// A place in a lane. Dropping it frees the place.
+#[derive(Debug)]
+pub(crate) struct OrderTicket {
+    queue: Arc<OrderQueue>,
+    run: u64,
+    id: u64,
+    wakes: Arc<Notify>,
+}
+
+/// What a ticket waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Go {
+    /// An attempt; the last one if newer news waits behind it.
+    Attempt {
+        /// It is the last one.
+        last_chance: bool,
+    },
+    /// Nothing: a new list of notifications took over.
+    Superseded,
+}
+
+impl OrderQueue {
+    /// Takes the next places for a run's change: for its own notifications, then for others. The order of calls is the order
+    /// of news, so this is called before anything is awaited.
+    pub(crate) fn enter<'n>(
+        self: &Arc<Self>,
+        run: &RunSnapshot,
+        own: impl Iterator<Item = Option<&'n str>>,
+        others: impl Iterator<Item = &'n str>,
+    ) -> Vec<Option<OrderTicket>> {
+        let key = self.hasher.hash_one((run.project(), run.uid(), run.iteration()));
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let order =
+            runs.entry(key).or_insert_with(|| RunOrder { list: None, next_id: 0, members: Vec::new() });
+        order.take_over(run);
+        let names = own.map(|name| (name, true)).chain(others.map(|name| (Some(name), false)));
+        let tickets = names.map(|(name, is_own)| {
+            let (lane, id, wakes) = (self.hasher.hash_one(name?), order.next_id, Arc::<Notify>::default());
+            order.next_id += 1;
+            let phase = Phase::Undecided;
+            order.members.push(Member { id, lane, is_own, phase, is_replaced: false, wakes: Arc::clone(&wakes) });
+            Some(OrderTicket { queue: Arc::clone(self), run: key, id, wakes })
+        });
+        let tickets = tickets.collect();
+        if order.members.is_empty() {
+            runs.remove(&key);
+        }
+        tickets
+    }
+}
+
+impl RunOrder {
+    /// A change that brings another list of notifications than the one before replaces what is unfinished of that.
+    fn take_over(&mut self, run: &RunSnapshot) {
+        if run.notifications().is_none() {
+            return;
+        }
+        let is_other = self.list.as_ref().is_some_and(|known| known.notifications() != run.notifications());
+        if is_other {
+            for member in self.members.iter_mut().filter(|member| member.is_own) {
+                member.is_replaced = true;
+                if replace(member.phase) == Replacement::Superseded {
+                    member.wakes.notify_one();
+                }
+            }
+        }
+        self.list = Some(run.clone());
+    }
+
+    fn member(&self, id: u64) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == id)
+    }
+
+    /// The turn of a member in its lane.
+    fn turn(&self, id: u64) -> Option<Turn> {
+        let mine = self.member(id)?;
+        let oldest = self.members.iter().find(|member| member.lane == mine.lane)?;
+        Some(turn(oldest.id == id, mine.phase, self.is_followed(id)))
+    }
+
+    /// Whether newer news that will be sent waits behind a member.
+    fn is_followed(&self, id: u64) -> bool {
+        let lane = self.member(id).map(|mine| mine.lane);
+        let mut newer = self.members.iter().filter(|member| Some(member.lane) == lane && member.id > id);
+        newer.any(|member| member.phase != Phase::Undecided)
+    }
+
+    /// Wakes the others of a lane, for their turn may have come.
+    fn wake(&self, lane: u64, but: u64) {
+        for member in self.members.iter().filter(|member| member.lane == lane && member.id != but) {
+            member.wakes.notify_one();
+        }
+    }
+}
+
+impl OrderTicket {
+    fn with<T>(&self, with: impl FnOnce(&mut RunOrder) -> T) -> Option<T> {
+        let mut runs = self.queue.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        runs.get_mut(&self.run).map(with)
+    }
+
+    /// Enters a phase, which may be the turn of another.
+    fn enter(&self, phase: Phase) {
+        self.with(|order| {
+            let Some(member) = order.members.iter_mut().find(|member| member.id == self.id) else { return };
+            let wakes_others = member.phase == Phase::Undecided;
+            member.phase = phase;
+            let lane = member.lane;
+            if wakes_others {
+                order.wake(lane, self.id);
+            }
+        });
+    }
+
+    /// Says that this news will be sent, and waits until older news is sent or given up. News that is skipped never calls
+    /// this, and hurries nothing.
+    pub(crate) async fn first_turn(&self) -> Go {
+        self.enter(Phase::Untried);
+        self.turn(None).await
+    }
+
+    /// Waits for `wait`, or until newer news hurries this one.
+    pub(crate) async fn next_turn(&self, wait: Duration) -> Go {
+        self.turn(Some(Instant::now() + wait)).await
+    }
+
+    async fn turn(&self, due: Option<Instant>) -> Go {
+        loop {
+            let (turn, is_replaced) = self
+                .with(|order| (order.turn(self.id), order.member(self.id).is_none_or(|mine| mine.is_replaced)))
+                .unwrap_or((Some(Turn::Go), false));
+            if is_replaced {
+                return Go::Superseded;
+            }
+            let is_due = due.is_none_or(|due| Instant::now() >= due);
+            match turn {
+                Some(Turn::Hurry) => return Go::Attempt { last_chance: true },
+                Some(Turn::Go) | None if is_due => return Go::Attempt { last_chance: self.has_last_chance() },
+                _ => {}
+            }
+            match due.filter(|_| !is_due) {
+                Some(due) => tokio::select! {
+                    () = sleep_until(due) => {}
+                    () = self.wakes.notified() => {}
+                },
+                None => self.wakes.notified().await,
+            }
+        }
+    }
+
+    fn has_last_chance(&self) -> bool {
+        let phase = self.with(|order| order.member(self.id).map(|mine| mine.phase)).flatten();
+        phase == Some(Phase::Retrying { last_chance: true })
+    }
+
+    /// Begins an attempt.
+    pub(crate) fn begin(&self) {
+        self.enter(Phase::UnderWay);
+    }
+
+    /// What follows an attempt of this delivery.
+    pub(crate) fn advance(&self, policy: &RetryPolicy, mut progress: Progress, outcome: &Outcome) -> Next {
+        let advanced = self.with(|order| {
+            progress.is_replaced = order.member(self.id).is_some_and(|mine| mine.is_replaced);
+            let next = advance(policy, &progress, outcome, order.is_followed(self.id), fastrand::f64());
+            if let Next::Retry { last_chance, .. } = next
+                && let Some(member) = order.members.iter_mut().find(|member| member.id == self.id)
+            {
+                member.phase = Phase::Retrying { last_chance };
+            }
+            next
+        });
+        // A ticket is in its queue for as long as it lives.
+        advanced.unwrap_or(Next::Failed)
+    }
+}
+
+impl Drop for OrderTicket {
+    fn drop(&mut self) {
+        let mut runs = self.queue.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(order) = runs.get_mut(&self.run) else { return };
+        if let Some(place) = order.members.iter().position(|member| member.id == self.id) {
+            let member = order.members.remove(place);
+            order.wake(member.lane, self.id);
+        }
+        if order.members.is_empty() {
+            runs.remove(&self.run);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The values that go into a store and come out of it.
+
+mod history;
+mod queue;
+mod records;
+
+pub use history::{
+    AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, RunFilter, RunRecord, StoredRun, VerdictRecord,
+};
+pub use queue::{
+    Accepted, Backlog, Claim, Claimed, Completion, Deliver, FollowUp, HoldChange, HoldTarget, Intake, Lease,
+    LeasedDelivery, NewJob, NewVerdict, Placed, Placement, Recorded, RegisteredNotification, Rooms, RunFacts, RunKey,
+    StoredHold,
+};
+pub use records::{ProjectSecret, SealedSecret, TaskRecord, TokenRecord};

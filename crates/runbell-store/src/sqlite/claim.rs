@@ -1,0 +1,264 @@
+//! Leases: who may attempt what is due.
+
+use std::time::Duration;
+
+use runbell_core::delivery::{Next, Progress};
+use runbell_core::{Flow, FlowHash, Look, RetryPolicy, RunState};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::attempts::{LastAttempt, write_attempt};
+use super::lane::arrange_lane_of;
+use super::ready::{later, settle_destination, settle_flow};
+use super::{micros_to_wait, timestamp};
+use crate::error::{StoreError, StoreResult};
+use crate::model::{Claim, Claimed, Lease, LeasedDelivery, RegisteredNotification, RunKey};
+
+/// How many destinations one claim looks at. Those without room are passed over without a write, so few of them cost little;
+/// beyond this many they go to the end of the line.
+const LOOKS: usize = 512;
+
+/// How long until another look at the line when all that were looked at have no room.
+const AGAIN: Duration = Duration::from_millis(50);
+
+const LEASED: &str = "
+    SELECT d.id, d.fence, d.key, n.project, r.uid, r.iteration, coalesce(s.document, r.document), s.steps,
+           n.name, n.kind, n.document, n.secret, d.state, d.at, d.look, d.attempts - d.replayed_after, d.last_chance,
+           x.sealed, coalesce(d.replayed_at, d.created_at), o.hash, f.bucket
+    FROM deliveries AS d
+    JOIN notifications AS n ON n.id = d.notification_id
+    LEFT JOIN runs AS r ON r.id = d.run_id
+    LEFT JOIN subjects AS s ON s.id = d.subject_id
+    LEFT JOIN secrets AS x ON x.project = n.project AND x.name = n.secret
+    LEFT JOIN flows AS f ON f.id = d.flow_id
+    LEFT JOIN destinations AS o ON o.id = f.destination_id
+    WHERE d.id = ?1";
+
+pub(super) fn claim(connection: &Connection, claim: &Claim, now: i64) -> StoreResult<Claimed> {
+    end_expired(connection, now)?;
+    let mut claimed = Claimed { deliveries: Vec::new(), without_room: Vec::new(), next: None, more_probes: false };
+    probe(connection, claim, now, &mut claimed)?;
+    let mut granted: Vec<(FlowHash, usize)> = Vec::new();
+    let ready = "SELECT id, hash FROM destinations WHERE ready_at <= ?1 AND ready_at IS NOT NULL AND down_since IS NULL \
+                 ORDER BY ready_at LIMIT ?2";
+    let looked_at = destinations(connection, ready, now, LOOKS)?;
+    let mut passed_over = Vec::new();
+    for (id, hash) in &looked_at {
+        let left = claim.limit.saturating_sub(claimed.deliveries.len());
+        if left == 0 {
+            break;
+        }
+        let room = claim.rooms.room(*hash, &granted);
+        if room == 0 {
+            passed_over.push(*id);
+            claimed.without_room.push(*hash);
+            continue;
+        }
+        let wanted = room.min(left);
+        let leased = lease_of(connection, *id, wanted, claim.lease, now, &mut claimed.deliveries)?;
+        if leased > 0 {
+            granted.push((*hash, leased));
+        }
+        if leased == room {
+            claimed.without_room.push(*hash);
+        }
+    }
+    let all_without_room = passed_over.len() == LOOKS;
+    if all_without_room {
+        let sql = "UPDATE destinations SET ready_at = ?2 WHERE id = ?1";
+        let mut statement = connection.prepare_cached(sql)?;
+        for id in passed_over {
+            statement.execute([id, now])?;
+        }
+    }
+    let is_full = claimed.deliveries.len() >= claim.limit || looked_at.len() == LOOKS;
+    claimed.next = match is_full {
+        true if all_without_room => Some(AGAIN),
+        true => Some(Duration::ZERO),
+        false => next(connection, now)?,
+    };
+    Ok(claimed)
+}
+
+/// Leases one delivery of each destination that is down and waits for a probe.
+fn probe(connection: &Connection, claim: &Claim, now: i64, claimed: &mut Claimed) -> StoreResult<()> {
+    let ready = "SELECT id, hash FROM destinations WHERE down_since IS NOT NULL AND ready_at <= ?1 ORDER BY ready_at LIMIT ?2";
+    let wanted = claim.probes.min(claim.limit);
+    let down = destinations(connection, ready, now, wanted + 1)?;
+    claimed.more_probes = down.len() > wanted;
+    for (id, _) in down.into_iter().take(wanted) {
+        lease_of(connection, id, 1, claim.lease, now, &mut claimed.deliveries)?;
+    }
+    Ok(())
+}
+
+fn destinations(connection: &Connection, sql: &str, now: i64, limit: usize) -> StoreResult<Vec<(i64, FlowHash)>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![now, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        Ok((row.get(0)?, FlowHash(row.get(1)?)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Leases up to `wanted` due deliveries of a destination, in turn over its flows. Returns how many.
+fn lease_of(
+    connection: &Connection,
+    destination: i64,
+    wanted: usize,
+    lease: Duration,
+    now: i64,
+    leased: &mut Vec<LeasedDelivery>,
+) -> StoreResult<usize> {
+    let before = leased.len();
+    let flows = "SELECT id FROM flows WHERE destination_id = ?1 AND ready_at <= ?2 ORDER BY ready_at LIMIT ?3";
+    let flows: Vec<i64> = connection
+        .prepare_cached(flows)?
+        .query_map(params![destination, now, i64::try_from(wanted).unwrap_or(i64::MAX)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let count = flows.len();
+    for (place, flow) in flows.into_iter().enumerate() {
+        let left = wanted - (leased.len() - before);
+        let share = left.div_ceil(count - place);
+        let due = "SELECT id FROM deliveries WHERE flow_id = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?3";
+        let ids: Vec<i64> = connection
+            .prepare_cached(due)?
+            .query_map(params![flow, now, i64::try_from(share).unwrap_or(i64::MAX)], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let take = "UPDATE deliveries SET status = 'leased', due_at = NULL, leased_until = ?2, fence = fence + 1, \
+                    attempts = attempts + 1 WHERE id = ?1";
+        for id in ids {
+            connection.prepare_cached(take)?.execute([id, later(now, lease)])?;
+            leased.push(leased_delivery(connection, id, now)?);
+        }
+        settle_flow(connection, flow, now)?;
+    }
+    settle_destination(connection, destination)?;
+    Ok(leased.len() - before)
+}
+
+fn leased_delivery(connection: &Connection, id: i64, now: i64) -> StoreResult<LeasedDelivery> {
+    connection.prepare_cached(LEASED)?.query_row([id], |row| Ok(read(row, now)))?
+}
+
+fn read(row: &Row<'_>, now: i64) -> StoreResult<LeasedDelivery> {
+    let (state, look): (String, String) = (row.get(12)?, row.get(14)?);
+    let project: String = row.get(3)?;
+    let run = match (row.get::<_, Option<String>>(4)?, row.get::<_, Option<i64>>(5)?) {
+        (Some(uid), Some(iteration)) => Some(RunKey { project: project.clone(), uid, iteration }),
+        _ => None,
+    };
+    let hash = |column| -> StoreResult<FlowHash> { Ok(FlowHash(row.get::<_, Option<[u8; 16]>>(column)?.unwrap_or_default())) };
+    let age = micros_to_wait(now.saturating_sub(row.get(18)?));
+    Ok(LeasedDelivery {
+        lease: Lease {
+            id: row.get(0)?,
+            fence: row.get(1)?,
+            // A delivery that was replaced is not leased again.
+            progress: Progress { attempts: row.get(15)?, last_chance: row.get(16)?, is_replaced: false, age },
+        },
+        key: row.get(2)?,
+        project,
+        run,
+        document: row.get(6)?,
+        steps: row.get(7)?,
+        notification: RegisteredNotification {
+            name: row.get(8)?,
+            kind: row.get(9)?,
+            document: row.get(10)?,
+            secret: row.get(11)?,
+        },
+        sealed: row.get(17)?,
+        state: state.parse().unwrap_or(RunState::Unknown),
+        at: timestamp(row.get(13)?)?,
+        look: Look::parse(&look).ok_or_else(|| StoreError::unexpected("a look"))?,
+        flow: Flow { destination: hash(19)?, bucket: hash(20)? },
+    })
+}
+
+/// How long until something is due or a lease runs out. Destinations that are ready and have no room do not count.
+fn next(connection: &Connection, now: i64) -> StoreResult<Option<Duration>> {
+    let first = |sql: &str| -> StoreResult<Option<i64>> {
+        Ok(connection.prepare_cached(sql)?.query_row([now], |row| row.get(0)).optional()?)
+    };
+    let times = [
+        first("SELECT ready_at FROM destinations WHERE ready_at > ?1 AND ready_at IS NOT NULL AND down_since IS NULL ORDER BY ready_at LIMIT 1")?,
+        first("SELECT ready_at FROM destinations WHERE down_since IS NOT NULL AND ready_at > ?1 ORDER BY ready_at LIMIT 1")?,
+        first("SELECT leased_until FROM deliveries WHERE leased_until > ?1 ORDER BY leased_until LIMIT 1")?,
+    ];
+    Ok(times.into_iter().flatten().min().map(|at| micros_to_wait(at.saturating_sub(now))))
+}
+
+/// Ends leases that have run out: their holders are gone, or so slow that they count as gone.
+fn end_expired(connection: &Connection, now: i64) -> StoreResult<()> {
+    end_leases(connection, "SELECT id, attempts, replaced FROM deliveries WHERE leased_until <= ?1", now)
+}
+
+/// Ends all leases: this process owns the file, so every holder is gone.
+pub(super) fn end_all_leases(connection: &mut Connection, now: i64) -> StoreResult<()> {
+    let transaction = connection.transaction()?;
+    let all = "SELECT id, attempts, replaced FROM deliveries WHERE leased_until IS NOT NULL AND ?1 = ?1";
+    end_leases(&transaction, all, now)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Writes down attempts without a known end, and makes their deliveries due.
+fn end_leases(connection: &Connection, sql: &str, now: i64) -> StoreResult<()> {
+    let lost: Vec<(i64, i64, bool)> = connection
+        .prepare_cached(sql)?
+        .query_map([now], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, number, is_replaced) in lost {
+        let reason = "the process that made this attempt did not record its end";
+        let attempt = LastAttempt { number, started: now, ended: now, outcome: "lost", reason, is_ambiguous: true };
+        write_attempt(connection, id, &attempt)?;
+        if is_replaced {
+            let sql = "UPDATE deliveries SET status = ?2, leased_until = NULL, finished_at = ?3, reason = ?4 WHERE id = ?1";
+            let status = super::status_of(Next::Superseded);
+            connection.prepare_cached(sql)?.execute(params![id, status, now, reason])?;
+            arrange_lane_of(connection, id, now)?;
+        } else {
+            let sql = "UPDATE deliveries SET status = 'retry', leased_until = NULL WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute([id])?;
+            due_in_its_turn(connection, id, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a delivery that is not leased any more due, when it is its turn.
+pub(super) fn due_in_its_turn(connection: &Connection, id: i64, due: i64) -> StoreResult<()> {
+    let sql = "UPDATE deliveries SET due_at = ?2 WHERE id = ?1 RETURNING flow_id";
+    let flow: i64 = connection.prepare_cached(sql)?.query_row([id, due], |row| row.get(0))?;
+    super::ready::make_due(connection, id, flow, due)?;
+    arrange_lane_of(connection, id, due)
+}
+
+/// Deliveries of destinations that are down which were accepted longer ago than the policy lasts.
+pub(super) fn overdue(connection: &Connection, policy: &RetryPolicy, limit: usize, now: i64) -> StoreResult<Vec<i64>> {
+    let before = now.saturating_sub(i64::try_from(policy.lasts().as_micros()).unwrap_or(i64::MAX));
+    let sql = "SELECT d.id FROM destinations AS o JOIN flows AS f ON f.destination_id = o.id \
+               JOIN deliveries AS d ON d.flow_id = f.id AND d.due_at IS NOT NULL \
+               WHERE o.down_since IS NOT NULL AND coalesce(d.replayed_at, d.created_at) <= ?1 LIMIT ?2";
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(sql)?;
+    let ids = statement.query_map([before, limit], |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Leases these deliveries, those that still wait.
+pub(super) fn lease_these(
+    connection: &Connection,
+    ids: &[i64],
+    lease: Duration,
+    now: i64,
+) -> StoreResult<Vec<LeasedDelivery>> {
+    let take = "UPDATE deliveries SET status = 'leased', due_at = NULL, leased_until = ?2, fence = fence + 1, \
+                attempts = attempts + 1 WHERE id = ?1 AND due_at IS NOT NULL";
+    let mut leased = Vec::new();
+    for id in ids {
+        if connection.prepare_cached(take)?.execute([*id, later(now, lease)])? > 0 {
+            leased.push(leased_delivery(connection, *id, now)?);
+        }
+    }
+    Ok(leased)
+}
