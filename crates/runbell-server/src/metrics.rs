@@ -6,7 +6,6 @@ use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, exponential_buckets,
 };
-use runbell_core::Timestamp;
 use runbell_runtime::{Attempted, Outcome};
 use runbell_store::Backlog;
 
@@ -102,15 +101,14 @@ impl Metrics {
         }
     }
 
-    /// Everything as text; `backlog` is what waits now, or nothing when the store does not say.
-    pub(crate) fn text(&self, backlog: Option<Backlog>, now: Timestamp) -> prometheus::Result<Vec<u8>> {
+    /// Everything as text; `backlog` is `None` when the store does not answer.
+    pub(crate) fn text(&self, backlog: Option<Backlog>) -> prometheus::Result<Vec<u8>> {
         self.store_up.set(i64::from(backlog.is_some()));
         if let Some(Backlog { pending, leased, retry, oldest }) = backlog {
             for (status, count) in [("pending", pending), ("leased", leased), ("retry", retry)] {
                 self.waiting.with_label_values(&[status]).set(count);
             }
-            let age = oldest.map_or(0.0, |oldest| now.duration_since(oldest).as_secs_f64());
-            self.oldest.set(age.max(0.0));
+            self.oldest.set(oldest.unwrap_or_default().as_secs_f64());
         }
         let mut out = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
@@ -134,7 +132,7 @@ mod tests {
         let metrics = Metrics::new().expect("names of their own");
         metrics.answered("GET", "/x", 204, Duration::from_millis(1));
         let backlog = Backlog { pending: 3, ..Backlog::default() };
-        let text = String::from_utf8(metrics.text(Some(backlog), Timestamp::UNIX_EPOCH).expect("text")).expect("UTF-8");
+        let text = String::from_utf8(metrics.text(Some(backlog)).expect("text")).expect("UTF-8");
         for line in [
             "# TYPE runbell_http_requests_total counter",
             r#"runbell_http_requests_total{method="GET",route="/x",status="204"} 1"#,

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use runbell_core::{BuildContext, CA_FILE, Egress, Map, Notification, Place, Registry, Value, text};
 use runbell_runtime::{Dispatcher, DispatcherOptions};
 use runbell_store::seal::KeyRing;
-use runbell_store::{SqliteStore, Store};
+use runbell_store::Store;
 
 use crate::app::{App, Inner};
 use crate::config::Config;
@@ -62,8 +62,7 @@ impl Site {
         if used == Use::AtRest(Purpose::Tend) && !file.exists() {
             bail!("store: {} is not there; its server makes it on the first start", file.display());
         }
-        let now = cx.clock.now();
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&file, now)?);
+        let store = runbell_store::open(&format!("sqlite://{}", file.display()), Arc::clone(&cx.clock)).await?;
         let keys = keys_for(config, &file, store.as_ref(), used).await?;
         let tokens = Tokens::default();
         tokens.load(store.as_ref()).await?;
@@ -84,7 +83,7 @@ impl Site {
         let here_only: Vec<String> =
             alarms.iter().map(|alarm| alarm.kind.clone()).filter(|kind| is_here_only(kind)).collect();
         let clock = Arc::clone(&cx.clock);
-        let dispatcher = Dispatcher::at_rest(store, registry, cx, keys, options);
+        let dispatcher = Dispatcher::at_rest(store, registry, cx, keys, options).await?;
         for (index, alarm) in alarms.iter().enumerate() {
             if let Some(fault) = dispatcher.check(alarm).faults().next() {
                 bail!("on_failure[{index}]: {fault}");

@@ -1,4 +1,4 @@
-//! What a server does beside its work: seals secrets with the present key, and forgets what is old.
+//! A server's upkeep: seals secrets with the present key, and prunes old deliveries and runs.
 
 use std::time::Duration;
 
@@ -6,29 +6,28 @@ use tokio::time::sleep;
 
 use crate::app::App;
 
-/// How many deliveries are forgotten at a time: few enough that nobody waits for it.
+/// How many deliveries are pruned at a time: few enough that no event waits for it.
 const BATCH: usize = 200;
 
-/// How long others have the store to themselves between two batches.
+/// How long the pruning pauses between two batches.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// How long nothing is looked for when nothing was old.
+/// How long the pruning pauses when nothing was old.
 const REST: Duration = Duration::from_secs(600);
 
 pub(crate) async fn keep_up(app: App, retention: Duration) {
     match app.dispatcher.reseal().await {
         Ok((0, 0)) => {}
-        Ok((resealed, 0)) => tracing::info!(resealed, "secrets were sealed anew with the present key"),
+        Ok((resealed, 0)) => tracing::info!(resealed, "secrets were sealed again with the present key"),
         Ok((resealed, closed)) => tracing::error!(resealed, closed, "some secrets are of keys that are gone"),
-        Err(error) => tracing::error!(%error, "secrets cannot be sealed anew"),
+        Err(error) => tracing::error!(%error, "secrets cannot be sealed again"),
     }
     loop {
-        let before = app.clock.now().checked_sub(retention).unwrap_or(runbell_core::Timestamp::MIN);
-        match app.dispatcher.store().prune(before, BATCH).await {
+        match app.dispatcher.store().prune(retention, BATCH).await {
             Ok(0) => sleep(REST).await,
             Ok(_) => sleep(BREATH).await,
             Err(error) => {
-                tracing::warn!(%error, "what is old cannot be forgotten now");
+                tracing::warn!(%error, "old deliveries cannot be pruned now");
                 sleep(REST).await;
             }
         }

@@ -30,7 +30,7 @@ use runbell_core::{Clock, RetryPolicy};
 pub use error::{StoreError, StoreResult};
 pub use model::{
     Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, Deliver, DeliveryFilter, DeliveryRecord,
-    DeliveryState, FollowUp, HoldChange, HoldTarget, Intake, Lease, LeasedDelivery, NewJob, NewVerdict, Placed,
+    DeliveryState, FollowUp, HoldChange, HoldTarget, RunChange, Lease, LeasedDelivery, NewJob, NewVerdict, Placed,
     Placement, ProjectSecret, Recorded, RegisteredNotification, Rooms, RunFacts, RunFilter, RunKey, RunRecord,
     SealedSecret, StoredHold, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
@@ -85,7 +85,7 @@ pub trait Queue: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Conflict`] when the run's version is no longer the one that was decided for;
     /// [`StoreError::Unavailable`] when it could not be written, a full disk among the reasons.
-    async fn intake(&self, intake: Intake) -> StoreResult<Accepted>;
+    async fn intake(&self, change: RunChange) -> StoreResult<Accepted>;
 
     /// Leases deliveries that are due to the caller: in turn over destinations, and inside a destination over buckets and
     /// projects, the earliest due first. A destination that is held is not looked into.
@@ -254,12 +254,12 @@ pub trait Records: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn flow_key(&self, offered: Vec<u8>) -> StoreResult<Vec<u8>>;
 
-    /// Replaces the sealed key that destinations are hashed with, and forgets where unfinished deliveries wait: their
-    /// destinations are unknown until their senders are built.
+    /// Replaces the sealed key that destinations are hashed with. With `forgets_flows` it is another key, and the destinations
+    /// of unfinished deliveries are unknown until their senders are built.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn replace_flow_key(&self, sealed: Vec<u8>) -> StoreResult<()>;
+    async fn put_flow_key(&self, sealed: Vec<u8>, forgets_flows: bool) -> StoreResult<()>;
 
     /// All access tokens, revoked ones among them.
     ///

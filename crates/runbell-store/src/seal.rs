@@ -50,6 +50,11 @@ impl KeyRing {
         KeyRing(Vec::new())
     }
 
+    /// Whether there are no keys.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Seals `text`, with a nonce of the system's randomness: of 24 bytes, none ever comes twice.
     ///
     /// # Errors

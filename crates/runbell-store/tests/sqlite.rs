@@ -10,7 +10,7 @@ use runbell_core::{
     Clock, DeliveryKey, Flow, FlowHash, Job, Lane, Look, Notification, RunSnapshot, RunState, Subject, Timestamp,
 };
 use runbell_store::{
-    Claim, Deliver, DeliveryState, Intake, LeasedDelivery, NewJob, RegisteredNotification, Rooms, RunFacts, RunKey, Store,
+    Claim, Deliver, DeliveryState, RunChange, LeasedDelivery, NewJob, RegisteredNotification, Rooms, RunFacts, RunKey, Store,
     StoreError,
 };
 use runbell_testkit::{FixedClock, SAMPLE_TIME, StoreBench};
@@ -40,7 +40,7 @@ async fn claim(store: &Arc<dyn Store>, lease: Duration) -> Vec<LeasedDelivery> {
     store.claim(claim).await.expect("claimed").deliveries
 }
 
-fn intake(uid: &str) -> Intake {
+fn intake(uid: &str) -> RunChange {
     let run = RunSnapshot::step(read("{}").expect("JSON"));
     let job = Job {
         key: DeliveryKey::of(&[uid]),
@@ -51,7 +51,7 @@ fn intake(uid: &str) -> Intake {
         notification: Arc::new(Notification::new("webhook", "n")),
         look: Look::Mlrun,
     };
-    Intake {
+    RunChange {
         run: RunKey { project: "p".to_owned(), uid: uid.to_owned(), iteration: 0 },
         document: "{}".to_owned(),
         steps: None,

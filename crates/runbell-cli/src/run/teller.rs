@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runbell::remote::{Courier, CourierOptions, RemoteClient, RemoteEvent, Untold, register};
 use runbell::{
-    BuildContext, Clock as _, Finding, MASK, Notification, Notifier, ReportLine, Route, Run, RunSnapshot, RunState,
+    BuildContext, Clock as _, Finding, MASK, Notification, Notifier, ReportLine, Dispatch, Run, RunSnapshot, RunState,
     RunView as _, SecretValues, Status, SystemClock, Transition, route, text,
 };
 use tokio::time::{Instant, timeout};
@@ -78,8 +78,8 @@ impl Teller {
             let registrable = register(notification, &registry, &cx)?;
             secrets.extend(&registrable.secrets);
             match route(registrable.place, true) {
-                Route::Here => here.push(registrable.notification),
-                Route::Server => there.push(registrable.notification),
+                Dispatch::Here => here.push(registrable.notification),
+                Dispatch::Server => there.push(registrable.notification),
             }
         }
         if let Some(token) = client.token() {

@@ -253,6 +253,14 @@ impl Admission {
 }
 
 #[cfg(feature = "durable")]
+impl Expected {
+    /// Whether its destination was not proved when the attempt was expected.
+    pub(crate) fn is_unproved(&self) -> bool {
+        self.is_unproved
+    }
+}
+
+#[cfg(feature = "durable")]
 impl Admission {
     /// Expects an attempt, if there is room for it now.
     pub(crate) fn expect_if_room(self: &Arc<Self>, flow: Flow, limits: &Limits) -> Option<Expected> {
@@ -310,11 +318,6 @@ impl Admission {
     pub(crate) fn report_down(&self, destination: FlowHash) -> bool {
         let mut state = self.state();
         state.destinations.get_mut(&destination).is_none_or(|known| known.breaker.report())
-    }
-
-    /// Whether a destination is not proved.
-    pub(crate) fn is_unproved_now(&self, destination: FlowHash) -> bool {
-        self.is_unproved(&self.state(), destination)
     }
 }
 
@@ -556,7 +559,7 @@ mod tests {
         let limits = Limits::of("h:0");
         let permit = held.swap_remove(0);
         admission.record(permit, &limits, None);
-        assert!(!admission.is_unproved_now(flow(&limits).destination));
+        assert!(!admission.is_unproved(&admission.state(), flow(&limits).destination));
         assert_eq!(admission.room(flow(&limits).destination, &[]), 63, "proved, with one more under way");
         assert_eq!(admission.room(flow(&Limits::of("h:99")).destination, &[]), 1);
         let granted = [(flow(&Limits::of("h:98")).destination, 1)];

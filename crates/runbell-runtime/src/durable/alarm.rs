@@ -1,12 +1,14 @@
-//! Tells the operator of deliveries that failed for good: as deliveries themselves, so that nothing of it is lost.
+//! Alarms: the operator is notified of deliveries that failed for good, by deliveries that follow from them.
+//!
+//! Pure. The store makes them in the transaction that records the failure, so that none is lost and none is made twice.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use runbell_core::{Error, Map, Notification, RunSnapshot, RunState, Value, text};
-use runbell_store::{Lease, RunKey};
+use runbell_core::{DeliveryKey, Job, Look, Notification, Result, RunState, SecretValues, Subject, Timestamp, text};
+use runbell_store::FollowUp;
 
-use super::desk::{Change, Desk, Evaluate};
-use crate::prepared::fields;
+use super::conceal::Vault;
 
 /// The project that alarms belong to. Users' projects cannot have this name, and its own failures raise no alarm.
 pub(super) const PROJECT: &str = "_runbell";
@@ -14,69 +16,90 @@ pub(super) const PROJECT: &str = "_runbell";
 /// How long a name may be in an alarm's text.
 const NAME: usize = 80;
 
-/// Promises the alarm, before the failure is recorded: a process that dies in between makes the attempt, and the alarm,
-/// again. Returns whether something is due.
-pub(super) async fn raise(desk: &Desk, on_failure: &[Notification], lease: &Lease, error: &Error) -> bool {
-    if on_failure.is_empty() || lease.run.project == PROJECT {
-        return false;
-    }
-    let text = text_of(lease, error);
-    let uid = format!("delivery-{}-{}", lease.id, lease.fence);
-    let key = RunKey { project: PROJECT.to_owned(), uid: uid.clone(), iteration: 0 };
-    let list: Vec<Value> = on_failure.iter().map(|one| document(one, &text)).collect();
-    let made = desk.change(&key, true, None, |_, now| {
-        let run = RunSnapshot::step(run(&uid, lease, &error.reason()));
-        let mut change = Change::current(run, now, Evaluate::Always);
-        change.notifications = Some(list.clone().into());
-        Ok(change)
-    });
-    match made.await {
-        Ok(taken) => !taken.deliveries.is_empty(),
-        Err(error) => {
-            tracing::error!(id = lease.id, ?error, "on_failure: the operator is not told");
-            false
-        }
-    }
+/// A delivery that may fail for good.
+pub(super) struct Subjected<'a> {
+    pub(super) id: i64,
+    pub(super) fence: i64,
+    pub(super) attempt: u32,
+    pub(super) project: &'a str,
+    pub(super) uid: Option<&'a str>,
+    pub(super) notification: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) state: RunState,
 }
 
-fn text_of(lease: &Lease, error: &Error) -> String {
+/// The jobs that notify the operator if this delivery fails for `reason`.
+///
+/// # Errors
+/// When a secret of `on_failure` cannot be sealed.
+pub(super) fn jobs(
+    on_failure: &[Notification],
+    vault: &Vault,
+    delivery: &Subjected<'_>,
+    reason: &str,
+    now: Timestamp,
+) -> Result<Vec<FollowUp>> {
+    if delivery.project == PROJECT {
+        return Ok(Vec::new());
+    }
+    let text = text_of(delivery, reason);
+    let job = |alarm: &Notification| {
+        let mut notification = alarm.clone();
+        notification.message = match alarm.message.as_str() {
+            "" => text.clone(),
+            own => format!("{own}: {text}"),
+        };
+        notification.when = vec![RunState::Error];
+        let (registered, secret) = vault.conceal(PROJECT, &notification, &SecretValues::default())?;
+        let (id, fence) = (delivery.id.to_string(), delivery.fence.to_string());
+        let job = Job {
+            key: DeliveryKey::of(&["alarm", &id, &fence, &notification.name]),
+            lane: None,
+            subject: Subject::none(),
+            state: RunState::Error,
+            at: now,
+            notification: Arc::new(notification),
+            look: Look::Own,
+        };
+        Ok(FollowUp { job, project: PROJECT.to_owned(), notification: registered, secret })
+    };
+    on_failure.iter().map(job).collect()
+}
+
+fn text_of(delivery: &Subjected<'_>, reason: &str) -> String {
     let name = |name: &str| text::one_line(name, NAME);
-    let mut text = format!(
-        "notification `{}` ({}) of run {} in project {} was not delivered for state {}",
-        name(&lease.notification.name),
-        name(&lease.notification.kind),
-        name(&lease.run.uid),
-        name(&lease.run.project),
-        lease.state
-    );
+    let mut text = format!("notification `{}` ({})", name(delivery.notification), name(delivery.kind));
     // Writing to a text does not fail.
-    let _ = write!(text, ", delivery {}, attempt {}: {}", lease.id, lease.attempt, error.reason());
+    if let Some(uid) = delivery.uid {
+        let _ = write!(text, " of run {}", name(uid));
+    }
+    let _ = write!(text, " in project {} was not delivered for state {}", name(delivery.project), delivery.state);
+    let _ = write!(text, ", delivery {}, attempt {}: {reason}", delivery.id, delivery.attempt);
     text
 }
 
-/// The alarm's run, which did not run: what it tells is that a delivery ended in an error.
-fn run(uid: &str, lease: &Lease, reason: &str) -> Value {
-    let map = |pairs: Vec<(&str, Value)>| -> Value {
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map>().into()
-    };
-    let metadata = map(vec![
-        ("project", Value::from(PROJECT)),
-        ("uid", Value::from(uid)),
-        ("name", Value::from(format!("delivery of {}", text::one_line(&lease.notification.name, NAME)))),
-    ]);
-    let status = map(vec![("state", Value::from(RunState::Error.as_str())), ("error", Value::from(reason))]);
-    map(vec![("metadata", metadata), ("spec", map(vec![])), ("status", status)])
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn document(notification: &Notification, text: &str) -> Value {
-    let mut document = fields(notification);
-    let message = match notification.message.as_str() {
-        "" => text.to_owned(),
-        own => format!("{own}: {text}"),
-    };
-    document.insert("message".to_owned(), Value::from(message));
-    document.insert("when".to_owned(), vec![Value::from(RunState::Error.as_str())].into());
-    document.insert("params".to_owned(), notification.params.clone().into());
-    document.insert("secret_params".to_owned(), notification.secret_params.clone().into());
-    document.into()
+    #[test]
+    fn an_alarm_says_what_was_not_delivered_and_why() {
+        let mut delivery = Subjected {
+            id: 7,
+            fence: 3,
+            attempt: 3,
+            project: "p",
+            uid: Some("u\n1"),
+            notification: "hook",
+            kind: "webhook",
+            state: RunState::Completed,
+        };
+        assert_eq!(
+            text_of(&delivery, "unreachable: down"),
+            "notification `hook` (webhook) of run u 1 in project p was not delivered for state completed, delivery 7, attempt 3: \
+             unreachable: down"
+        );
+        delivery.uid = None;
+        assert!(text_of(&delivery, "x").starts_with("notification `hook` (webhook) in project p was not"));
+    }
 }

@@ -1,18 +1,22 @@
-//! Conceals secret params when a notification is registered, and finds them again for one send.
+//! Conceals secret params when a notification is registered, and reveals them for one attempt.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use runbell_core::value::{self, python_json};
-use runbell_core::{Error, ErrorKind, Map, Notification, REDACTED, Result, SECRET_KEY, SecretValues, Value, text};
+use runbell_core::{Error, ErrorKind, FlowKey, Map, Notification, REDACTED, Result, SECRET_KEY, SecretValues, Value, text};
 use runbell_store::seal::KeyRing;
-use runbell_store::{INTERNAL, Registered, SealedSecret, Store, StoreError};
+use runbell_store::{INTERNAL, RegisteredNotification, SealedSecret, Store, StoreError};
 use sha2::{Digest as _, Sha224};
 
 use super::EventError;
-use crate::prepared::fields;
+use crate::ready::fields;
 
-/// How many secrets are sealed anew at a time.
+/// Where the key of destinations is sealed.
+const OWN_PROJECT: &str = "_runbell";
+const FLOW_KEY: &str = "flow-key";
+
+/// How many secrets are sealed again at a time.
 const BATCH: usize = 100;
 
 /// Where secrets are: sealed in the store, opened with the operator's keys.
@@ -38,7 +42,7 @@ impl Vault {
         project: &str,
         notification: &Notification,
         known: &SecretValues,
-    ) -> Result<(Registered, Option<SealedSecret>)> {
+    ) -> Result<(RegisteredNotification, Option<SealedSecret>)> {
         let mut concealed = None;
         let mut secret_params = notification.secret_params.clone();
         if notification.secret_reference().is_none() {
@@ -55,7 +59,7 @@ impl Vault {
             secrets.add(&Value::Map(notification.secret_params.clone()));
         }
         let secret = secret_params.get(SECRET_KEY).and_then(Value::as_str).map(str::to_owned);
-        let registered = Registered {
+        let registered = RegisteredNotification {
             name: notification.name.clone(),
             kind: notification.kind.clone(),
             document: document(notification, secret_params, &secrets).to_json(),
@@ -68,7 +72,7 @@ impl Vault {
     ///
     /// # Errors
     /// As [`open`](Self::open); [`ErrorKind::Unreachable`] when the store does not answer.
-    pub(super) async fn reveal(&self, project: &str, registered: &Registered) -> Result<Notification> {
+    pub(super) async fn reveal(&self, project: &str, registered: &RegisteredNotification) -> Result<Notification> {
         let sealed = match &registered.secret {
             None => None,
             Some(name) => self.store.secret(project, name).await.map_err(no_answer)?,
@@ -80,7 +84,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`ErrorKind::SecretNotFound`] when the secret is not there or cannot be opened.
-    pub(super) fn open(&self, project: &str, registered: &Registered, sealed: Option<&[u8]>) -> Result<Notification> {
+    pub(super) fn open(&self, project: &str, registered: &RegisteredNotification, sealed: Option<&[u8]>) -> Result<Notification> {
         let broken = || Error::new(ErrorKind::Internal, "a registered notification cannot be read any more");
         let document = value::read(&registered.document).map_err(|_| broken())?;
         let mut notification = Notification::parse(&document).0.ok_or_else(broken)?;
@@ -107,7 +111,7 @@ impl Vault {
         Ok(self.store.put_secrets(project, sealed).await?)
     }
 
-    /// Seals anew what another key than the first has sealed.
+    /// Seals again what another key than the first has sealed.
     pub(super) async fn reseal(&self) -> Result<(usize, usize)> {
         let (mut resealed, mut closed, mut after) = (0, 0, None);
         loop {
@@ -125,6 +129,50 @@ impl Vault {
             }
         }
     }
+}
+
+impl Vault {
+    /// The key that destinations are hashed with. One that no key of the ring opens is replaced by another; the destinations
+    /// of unfinished deliveries are unknown then until their senders are built.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(super) async fn flow_key(&self) -> Result<FlowKey> {
+        let seal = |key: &[u8; 32]| self.keys.seal(OWN_PROJECT, FLOW_KEY, &text::hex(key));
+        let fresh = random()?;
+        if self.keys.is_empty() {
+            // Without keys nothing is sealed, and nothing is delivered.
+            return Ok(FlowKey::new(fresh));
+        }
+        let kept = self.store.flow_key(seal(&fresh)?).await.map_err(no_answer)?;
+        let opened = self.keys.open(OWN_PROJECT, FLOW_KEY, &kept).ok();
+        let Some(key) = opened.as_deref().and_then(bytes_of) else {
+            tracing::warn!("the key of stored destinations cannot be opened; another one takes its place");
+            self.store.put_flow_key(seal(&fresh)?, true).await.map_err(no_answer)?;
+            return Ok(FlowKey::new(fresh));
+        };
+        if !self.keys.is_current(&kept) {
+            self.store.put_flow_key(seal(&key)?, false).await.map_err(no_answer)?;
+        }
+        Ok(FlowKey::new(key))
+    }
+}
+
+fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|_| Error::new(ErrorKind::Internal, "the system gives no randomness"))?;
+    Ok(bytes)
+}
+
+fn bytes_of(hex: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if hex.len() != 64 {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 fn no_answer(error: StoreError) -> Error {

@@ -1,14 +1,14 @@
-//! Answers to "why was I (not) told?" about a stored run.
+//! `explain` for a stored run: why its notifications were, are, or would be sent or not.
 
-use runbell_core::{Result, RunSnapshot, RunState, Transition};
+use runbell_core::{Look, Result, RunSnapshot, RunState, Transition};
 use runbell_store::{RunKey, VerdictRecord};
 
-use super::desk::Desk;
+use super::resources::Resources;
 use super::{Dispatcher, EventError};
-use crate::insight::Explanation;
-use crate::plan::Plan;
+use crate::decide::{Decision, Plan};
+use crate::explain::Explanation;
 
-/// How many decisions are told.
+/// How many decisions are returned.
 const HISTORY: usize = 200;
 
 /// What a stored run's notifications come to.
@@ -28,23 +28,23 @@ impl Dispatcher {
     /// # Errors
     /// [`EventError::NoRun`] for an unknown run, and [`EventError::Store`].
     pub async fn explain(&self, key: &RunKey) -> Result<Explained, EventError> {
-        let Desk { store, shop, .. } = &self.desk;
+        let Resources { store, preparer, .. } = &self.intake.resources;
         let stored = store.run(key).await?.ok_or(EventError::NoRun)?;
         let latest = store.latest(key).await?;
         let history = store.verdicts(key, HISTORY).await?;
         // With what became of each, so that what was delivered is not said to be sent again.
-        let run = RunSnapshot::step(self.told(&stored, &latest)?);
-        let mut transition = Transition::current(run, self.desk.now());
+        let run = RunSnapshot::step(self.shown(&stored, &latest)?);
+        let mut transition = Transition::current(run, self.intake.resources.now());
         transition.state = stored.state.parse().unwrap_or(RunState::Unknown);
-        let entries = self.desk.registered_entries(&key.project, &stored.notifications).await;
-        let plan = Plan::of_registered(transition, entries, runbell_core::SecretValues::default(), shop);
+        let entries = self.intake.resources.registered_entries(&key.project, &stored.notifications, Look::Own).await;
+        let plan = Plan::of_registered(transition, entries, runbell_core::SecretValues::default(), preparer, 0);
         let explain = |entry| {
             let mut explanation = Explanation::new(&plan, entry);
             if !explanation.is_fault {
-                let (_, reason, detail) = self.desk.verdict(&plan, entry);
-                explanation.verdict = if reason.sends() { "send" } else { "skip" };
-                explanation.reason = reason.as_str().to_owned();
-                explanation.detail = explanation.detail.filter(|_| reason.sends()).or(detail);
+                let Decision { verdict, .. } = self.intake.verdict(&plan, entry, Look::Own);
+                explanation.verdict = if verdict.sends() { "send" } else { "skip" };
+                explanation.reason = verdict.reason.as_str().to_owned();
+                explanation.detail = explanation.detail.filter(|_| verdict.sends()).or(verdict.detail);
             }
             explanation
         };

@@ -1,166 +1,352 @@
-//! Takes one transition in.
+//! Accepts changes of runs: decides about every registered notification, and stores what follows in one commit.
 
-use runbell_core::{Error, Findings, Map, Result, RunSnapshot, RunState, Timestamp, Transition, Value, text};
-use runbell_store::{RunKey, StoreError};
+use std::sync::Arc;
 
-use super::Dispatcher;
-use super::desk::{Change, Evaluate};
+use runbell_core::{
+    Findings, Flow, Job, Look, Notification, Place, Reason, Result, RunSnapshot, RunState, SecretValues, Timestamp,
+    Transition, Value, Verdict, time_of,
+};
+use runbell_store::{
+    Deliver, NewJob, NewVerdict, Placement, RegisteredNotification, RunChange, RunFacts, RunKey, SealedSecret,
+    StoreError, StoredRun,
+};
 
-/// How long what names a run may be, in bytes.
-const LONGEST_NAME: usize = 1_024;
+use super::resources::{Resources, own_secrets};
+use super::worker::{LEASE, Reserved, Worker};
+use super::{EventError, Taken};
+use crate::decide::{Decision, Entry, Plan, secrets_of};
+use crate::ready::ReadyNotification;
 
-/// How long the word for a state may be, in bytes.
-const LONGEST_STATE: usize = 64;
+/// How often a change is decided again when the run changes meanwhile.
+const ROUNDS: usize = 8;
 
-/// A run's entering a state, as it is told to a server.
-#[derive(Debug, Clone)]
-pub struct Event {
-    /// The project.
-    pub project: String,
-    /// The run's uid.
-    pub uid: String,
-    /// The run's document.
-    pub run: Value,
+/// How long a notification's name and its message may be, in bytes.
+const LONGEST_NAME: usize = 253;
+const LONGEST_MESSAGE: usize = 32 * 1024;
+
+/// How many notifications a run may have.
+const NOTIFICATIONS: usize = 100;
+
+/// Accepts changes of runs. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Intake {
+    pub(super) resources: Resources,
+    pub(super) worker: Worker,
+}
+
+/// A run's new form.
+pub(super) struct Change {
+    /// The document.
+    pub(super) run: RunSnapshot,
+    /// The documents of its workflow's steps.
+    pub(super) steps: Vec<RunSnapshot>,
+    /// The state it is in now.
+    pub(super) state: RunState,
+    /// The word for it: an unknown one is kept.
+    pub(super) word: String,
+    /// When it entered it.
+    pub(super) at: Timestamp,
     /// A new list of notifications; `None` keeps the registered one.
-    pub notifications: Option<Value>,
-    /// The state it entered; `None` for the document's own.
-    pub state: Option<RunState>,
-    /// When; `None` for the document's own time, else now.
-    pub at: Option<Timestamp>,
+    pub(super) notifications: Option<Value>,
+    /// Whether its notifications are decided about.
+    pub(super) evaluate: Evaluate,
+    /// Whose words targets show.
+    pub(super) look: Look,
 }
 
-/// What became of an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Taken {
-    /// The run's version now.
-    pub version: i64,
-    /// The deliveries that follow, by their ids.
-    pub deliveries: Vec<i64>,
-    /// Each notification's name, and the rule that decided about it.
-    pub verdicts: Vec<(String, &'static str)>,
+/// Whether a change is news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evaluate {
+    /// It is: the run entered a state, or a caller asks for what it owes.
+    Always,
+    /// Only if the new list replaces unfinished deliveries about the present state.
+    IfReplaced,
+    /// It is not: only the document changes.
+    Never,
 }
 
-/// Why something was not taken in. Nothing of it is kept then.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum EventError {
-    /// What was told is wrong: all faults, each with its field's path.
-    Invalid(Findings),
-    /// There is no such run.
-    NoRun,
-    /// A run that has ended does not start again, unless its `retry_count` rises.
-    Ended {
-        /// The state it is in.
-        from: RunState,
-        /// The state it would enter.
-        to: RunState,
-    },
-    /// The store does not take it now; tell it again.
-    Store(StoreError),
-    /// A fault of Runbell's.
-    Internal(Error),
-}
-
-impl EventError {
-    /// One fault.
-    pub(super) fn invalid(path: &str, message: &str) -> Self {
-        let mut found = Findings::default();
-        found.fault(path, message);
-        EventError::Invalid(found)
+impl Change {
+    /// The run's being in the state that its document says.
+    pub(super) fn current(run: RunSnapshot, now: Timestamp, evaluate: Evaluate, look: Look) -> Self {
+        let Transition { run, state, at, .. } = Transition::current(run, now);
+        let word = run.state_word().to_owned();
+        Change { word, run, steps: Vec::new(), state, at, notifications: None, evaluate, look }
     }
 }
 
-impl From<StoreError> for EventError {
-    fn from(error: StoreError) -> Self {
-        EventError::Store(error)
-    }
+/// The notifications a change is decided about.
+struct Concerned {
+    /// Set when they are a new list.
+    list: Option<Vec<RegisteredNotification>>,
+    secrets: Vec<SealedSecret>,
+    entries: Vec<Entry>,
+    generation: i64,
 }
 
-impl Dispatcher {
-    /// Takes an event in. When this returns, everything that follows from it is on disk.
+/// What is decided about one notification, and everything that follows.
+struct Decided {
+    name: String,
+    verdict: Verdict,
+    job: Option<Job>,
+    /// Set when the attempt can be made with what is at hand.
+    ready: Option<Arc<ReadyNotification>>,
+    /// Room for that attempt.
+    reserved: Option<Reserved>,
+}
+
+/// A change that is decided, ready to be stored.
+struct Prepared {
+    change: RunChange,
+    decided: Vec<Decided>,
+    plan: Arc<Plan>,
+}
+
+impl Intake {
+    /// Makes a change. When this returns, everything that follows from it is on disk.
     ///
-    /// Telling the same event again changes nothing: its deliveries have the same keys.
-    ///
-    /// # Errors
-    /// See [`EventError`]; whatever it is, nothing was kept.
-    pub async fn take_in(&self, event: Event) -> Result<Taken, EventError> {
-        let Event { project, uid, run, notifications, state, at } = event;
-        let run = document(&project, &uid, None, run, "run")?;
-        if state.is_none() && run.state_word().is_empty() {
-            return Err(EventError::invalid("run.status.state", "is required, or `state` beside the run"));
+    /// `make` is called with the run as it is stored, again whenever another change came in between. With `is_new` the run is
+    /// taken for an unknown one at first, without a look at the store.
+    pub(super) async fn change(
+        &self,
+        key: &RunKey,
+        is_new: bool,
+        make: impl Fn(Option<&StoredRun>, Timestamp) -> Result<Change, EventError> + Send,
+    ) -> Result<Taken, EventError> {
+        for round in 0..ROUNDS {
+            let stored = if is_new && round == 0 { None } else { self.resources.store.run(key).await? };
+            let change = make(stored.as_ref(), self.resources.now())?;
+            if let Some(stored) = &stored {
+                stays_ended(stored, &change)?;
+            }
+            let prepared = self.decide(key, stored.as_ref(), change).await?;
+            // A caller may leave before the answer; what is stored, and leased, is carried out all the same.
+            let stored = tokio::spawn(self.clone().store(prepared)).await;
+            match stored.unwrap_or_else(|_| Err(StoreError::Unavailable("it was interrupted".to_owned()))) {
+                Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error.into()),
+                Ok(taken) => return Ok(taken),
+            }
         }
-        let key = RunKey { project, uid, iteration: run.iteration() };
-        // Whoever brings a list mostly brings a new run.
-        let is_new = notifications.is_some();
-        self.desk
-            .change(&key, is_new, Some(&self.worker), |_, now| {
-                let mut transition = Transition::current(run.clone(), now);
-                if let Some(state) = state {
-                    transition.state = state;
-                }
-                transition.at = at.unwrap_or(transition.at);
-                let Transition { run, state: entered, at, .. } = transition;
-                let word = state.map_or_else(|| run.state_word().to_owned(), |state| state.as_str().to_owned());
-                let notifications = notifications.clone();
-                Ok(Change { run, state: entered, word, at, notifications, evaluate: Evaluate::Always })
-            })
-            .await
+        Err(StoreError::Conflict.into())
     }
-}
 
-/// A run's document: of the run that the path names. What of its identity is missing is filled in.
-pub(super) fn document(
-    project: &str,
-    uid: &str,
-    iteration: Option<i64>,
-    mut run: Value,
-    field: &str,
-) -> Result<RunSnapshot, EventError> {
-    let at = |path: &str| match (field, path) {
-        ("", path) => path.to_owned(),
-        (field, "" | "run") => field.to_owned(),
-        (field, path) => format!("{field}.{path}"),
-    };
-    if let Value::Map(document) = &mut run {
-        if !document.contains_key("metadata") {
-            document.insert("metadata".to_owned(), Value::Map(Map::new()));
-        }
-        if let Some(Value::Map(metadata)) = document.get_mut("metadata") {
-            for (name, wanted) in [("project", project), ("uid", uid)] {
-                match metadata.get(name) {
-                    Some(Value::String(given)) if given == wanted => {}
-                    None | Some(Value::Null) => {
-                        metadata.insert(name.to_owned(), Value::from(wanted));
-                    }
-                    Some(_) => {
-                        let message = format!("must be that of the path, `{}`", text::one_line(wanted, 80));
-                        return Err(EventError::invalid(&at(&format!("metadata.{name}")), &message));
+    /// Stores a change, and starts the attempts that it leased.
+    async fn store(self, prepared: Prepared) -> Result<Taken, StoreError> {
+        let Prepared { change, decided, plan } = prepared;
+        let accepted = self.resources.store.intake(change).await?;
+        let mut taken = Taken { version: accepted.version, deliveries: Vec::new(), verdicts: Vec::new() };
+        for one in decided {
+            let placed = one.job.as_ref().and_then(|job| accepted.jobs.iter().find(|placed| placed.key == job.key));
+            let mut reason = one.verdict.reason;
+            match placed.map(|placed| (&placed.placement, placed.id)) {
+                None => {}
+                // The same news, reported again.
+                Some((Placement::Known, _)) => reason = Reason::AlreadyDone,
+                Some((Placement::Queued, id)) => taken.deliveries.push(id),
+                Some((Placement::Leased(lease), id)) => {
+                    taken.deliveries.push(id);
+                    if let (Some(job), Some(ready), Some(reserved)) = (one.job, one.ready, one.reserved) {
+                        self.worker.carry_out(*lease, job, ready, &plan, reserved);
                     }
                 }
             }
-            for (name, most) in [("name", LONGEST_NAME), ("uid", LONGEST_NAME)] {
-                if metadata.get(name).and_then(Value::as_str).is_some_and(|text| text.len() > most) {
-                    return Err(EventError::invalid(
-                        &at(&format!("metadata.{name}")),
-                        &format!("is longer than {most} bytes"),
-                    ));
-                }
+            taken.verdicts.push((one.name, reason.as_str()));
+        }
+        Ok(taken)
+    }
+
+    async fn decide(
+        &self,
+        key: &RunKey,
+        stored: Option<&StoredRun>,
+        change: Change,
+    ) -> Result<Prepared, EventError> {
+        let Change { run, steps, state, word, at, notifications, evaluate, look } = change;
+        let concerned = self.concerned(&key.project, notifications.as_ref(), stored, look).await?;
+        let Concerned { list, secrets, entries, generation } = concerned;
+        let is_own_word = word == run.state_word();
+        let mut own = SecretValues::default();
+        own_secrets(&run, &mut own);
+        let transition = Transition { run, state, at, steps: steps.into() };
+        // The first list has the keys that a process without a server would give its own.
+        let earlier = u64::try_from(generation - 1).unwrap_or(0);
+        let plan = Arc::new(Plan::of_registered(transition, entries, own, &self.resources.preparer, earlier));
+        let mut decided = Vec::new();
+        if evaluate != Evaluate::Never {
+            decided.extend(plan.entries.iter().map(|entry| self.decide_one(&plan, entry, look)));
+        }
+        // Of the redacted run, for the store's facts are shown too.
+        let run = &plan.transition.run;
+        let change = RunChange {
+            run: key.clone(),
+            document: run.document().to_json(),
+            steps: steps_of(&plan),
+            facts: RunFacts {
+                name: run.name().to_owned(),
+                state: if is_own_word { run.state_word().to_owned() } else { word },
+                started_at: run.status("start_time").and_then(Value::as_str).and_then(time_of),
+            },
+            expected: stored.map(|stored| stored.version),
+            notifications: list,
+            secrets,
+            verdicts: decided.iter().map(|one| verdict_of(one, state)).collect(),
+            jobs: decided.iter().filter_map(new_job).collect(),
+            deliver: if evaluate == Evaluate::IfReplaced { Deliver::IfReplaced(state) } else { Deliver::Always },
+        };
+        Ok(Prepared { change, decided, plan })
+    }
+
+    fn decide_one(&self, plan: &Plan, entry: &Entry, look: Look) -> Decided {
+        let Decision { verdict, job } = self.verdict(plan, entry, look);
+        match entry {
+            Ok(ready) => {
+                let reserved = job.as_ref().and_then(|_| self.worker.reserve(ready));
+                Decided { name: ready.name.to_string(), verdict, job, ready: Some(Arc::clone(ready)), reserved }
             }
-            if metadata.get("iteration").is_some_and(|given| {
-                !matches!(given, Value::Null) && given.as_i64().is_none_or(|iteration| iteration < 0)
-            }) {
-                return Err(EventError::invalid(&at("metadata.iteration"), "must be a whole number of at least 0"));
+            Err(unusable) => Decided { name: unusable.name.clone(), verdict, job, ready: None, reserved: None },
+        }
+    }
+
+    /// Whether to send, why, and what.
+    pub(super) fn verdict(&self, plan: &Plan, entry: &Entry, look: Look) -> Decision {
+        match entry {
+            Ok(ready) if self.is_here_only(ready.kind) => {
+                Decision { verdict: Reason::HereOnlyKind.into(), job: None }
             }
-            if let Some(iteration) = iteration.filter(|iteration| *iteration > 0) {
-                metadata.insert("iteration".to_owned(), Value::from(iteration));
+            Ok(ready) => plan.decide(ready),
+            // A notification that cannot be decided about is delivered, and fails there, where its failure is seen.
+            Err(unusable) => {
+                let notification = Arc::new(Notification::new(&*unusable.kind, &*unusable.name));
+                let job = plan.job(&notification, &unusable.name.as_str().into(), look);
+                let detail = Some(unusable.error.reason());
+                Decision { verdict: Verdict { reason: Reason::Matched, detail, why: None }, job: Some(job) }
             }
         }
     }
-    if run.at(&["status", "state"]).and_then(Value::as_str).is_some_and(|word| word.len() > LONGEST_STATE) {
-        return Err(EventError::invalid(&at("status.state"), &format!("is longer than {LONGEST_STATE} bytes")));
+
+    /// What the change is decided about: the list it brings, or the registered one.
+    async fn concerned(
+        &self,
+        project: &str,
+        list: Option<&Value>,
+        stored: Option<&StoredRun>,
+        look: Look,
+    ) -> Result<Concerned, EventError> {
+        let (registered, generation) = match stored {
+            Some(stored) => (stored.notifications.as_slice(), stored.generation),
+            None => (&[][..], 0),
+        };
+        let Some(document) = list else {
+            let entries = self.resources.registered_entries(project, registered, look).await;
+            return Ok(Concerned { list: None, secrets: Vec::new(), entries, generation });
+        };
+        let NewList { entries, notifications, known } = self.read_list(project, document, look).await?;
+        let (mut list, mut secrets) = (Vec::with_capacity(notifications.len()), Vec::new());
+        for notification in &notifications {
+            let concealed = self.resources.vault.conceal(project, notification, &known);
+            let (one, secret) = concealed.map_err(EventError::Internal)?;
+            list.push(one);
+            secrets.extend(secret);
+        }
+        // An equal list changes nothing, so that an event may be reported again. A run that never had a list has an empty one.
+        if list == registered && (stored.is_some() || list.is_empty()) {
+            return Ok(Concerned { list: None, secrets: Vec::new(), entries, generation });
+        }
+        Ok(Concerned { list: Some(list), secrets, entries, generation: generation + 1 })
     }
-    RunSnapshot::new(run).map_err(|error| {
-        let (path, message) = error.message().split_once(": ").unwrap_or(("", error.message()));
-        EventError::invalid(&at(path), message)
-    })
+
+    /// Reads a new list of notifications, and finds everything that is wrong with it.
+    async fn read_list(&self, project: &str, document: &Value, look: Look) -> Result<NewList, EventError> {
+        let (notifications, mut found) = Notification::parse_list(document);
+        let mut below = Findings::default();
+        if notifications.len() > NOTIFICATIONS {
+            below.fault("", format!("has {} members; a run may have {NOTIFICATIONS}", notifications.len()));
+        }
+        let (mut entries, mut known) = (Vec::with_capacity(notifications.len()), SecretValues::default());
+        for (index, notification) in notifications.iter().take(NOTIFICATIONS) {
+            let entry = match notification.secret_reference() {
+                // A named project secret is looked up, as it will be for an attempt.
+                Some(_) => {
+                    let concealed = self.resources.vault.conceal(project, notification, &known);
+                    let registered = concealed.map_err(EventError::Internal)?.0;
+                    self.resources.prepare_registered(project, &registered, look).await
+                }
+                None => self.resources.prepare(notification.clone(), look),
+            };
+            // A ready notification has no faults; of an unusable one, all are returned.
+            if entry.is_err() {
+                let mut faults = Findings::default();
+                let checked = self.resources.preparer.check(notification);
+                checked.faults().cloned().for_each(|fault| faults.push(fault));
+                below.extend_below(&format!("[{index}]"), faults);
+            }
+            below.extend_below(&format!("[{index}]"), too_long(notification));
+            known.extend(secrets_of(&entry));
+            entries.push(entry);
+        }
+        found.extend_below("", below);
+        if found.has_faults() {
+            let mut all = Findings::default();
+            all.extend_below("notifications", found);
+            return Err(EventError::Invalid(all));
+        }
+        let notifications = notifications.into_iter().map(|(_, notification)| notification).collect();
+        Ok(NewList { entries, notifications, known })
+    }
+
+    fn is_here_only(&self, kind: &str) -> bool {
+        let registered = self.resources.preparer.registry.get(kind);
+        registered.is_ok_and(|kind| kind.registration().place == Place::HereOnly)
+    }
+}
+
+/// A list of notifications without faults.
+struct NewList {
+    entries: Vec<Entry>,
+    notifications: Vec<Notification>,
+    known: SecretValues,
+}
+
+fn steps_of(plan: &Plan) -> Option<String> {
+    let steps = plan.subject().steps();
+    let documents = || steps.iter().map(|step| step.document().clone()).collect::<Vec<_>>();
+    (!steps.is_empty()).then(|| Value::from(documents()).to_json())
+}
+
+fn verdict_of(decided: &Decided, state: RunState) -> NewVerdict {
+    let Verdict { reason, detail, why } = decided.verdict.clone();
+    NewVerdict { notification: decided.name.clone(), state, reason: reason.as_str(), detail, why }
+}
+
+fn new_job(decided: &Decided) -> Option<NewJob> {
+    let flow = decided.ready.as_ref().map_or_else(Flow::default, |ready| ready.flow);
+    Some(NewJob { job: decided.job.clone()?, flow, lease: decided.reserved.as_ref().map(|_| LEASE) })
+}
+
+/// An ended run stays ended: late news must not wake it. With a higher `retry_count` it runs again.
+fn stays_ended(stored: &StoredRun, change: &Change) -> Result<(), EventError> {
+    let (from, to) = (stored.state.parse().unwrap_or(RunState::Unknown), change.state);
+    let ended = matches!(from, RunState::Completed | RunState::Error | RunState::Aborted | RunState::Skipped);
+    let known =
+        || runbell_core::value::read(&stored.document).map_or(0, |known| RunSnapshot::step(known).retry_count());
+    if ended && (from != to || change.run.retry_count() > 0) {
+        let (known, reported) = (known(), change.run.retry_count());
+        if reported < known || (reported == known && from != to) {
+            return Err(EventError::Ended { from, to });
+        }
+    }
+    Ok(())
+}
+
+/// What is too long of a notification's own texts.
+fn too_long(notification: &Notification) -> Findings {
+    let mut found = Findings::default();
+    for (field, text, most) in
+        [("name", &notification.name, LONGEST_NAME), ("message", &notification.message, LONGEST_MESSAGE)]
+    {
+        if text.len() > most {
+            found.fault(field, format!("is {} bytes long; the limit is {most}", text.len()));
+        }
+    }
+    found
 }

@@ -1,15 +1,15 @@
-//! Durable delivery: takes transitions in, promises them in a store, delivers them whatever dies in between.
+//! Durable delivery: accepts transitions, stores what follows, delivers it whatever dies in between.
 //!
-//! [`Dispatcher::take_in`] answers once the promise is on disk. A worker leases what is due, attempts it as local dispatch
-//! does, and records how it ended; what a dead process held is leased anew.
+//! [`Dispatcher::take_in`] answers once everything that follows is on disk. A worker leases what is due, attempts it as local
+//! dispatch does, and records how the attempt ended; the leases of a dead process end.
 
 mod alarm;
-mod breaker;
 mod conceal;
-mod desk;
+mod deliver;
+mod event;
 mod explain;
 mod intake;
-mod parking;
+mod resources;
 mod runs;
 mod worker;
 
@@ -23,11 +23,12 @@ use runbell_core::{
 use runbell_store::Store;
 use runbell_store::seal::KeyRing;
 
-use crate::prepared::Workshop;
+use crate::ready::Preparer;
 use conceal::Vault;
-use desk::Desk;
+pub use event::{Event, EventError, Taken};
 pub use explain::Explained;
-pub use intake::{Event, EventError, Taken};
+use intake::Intake;
+use resources::Resources;
 use worker::Worker;
 
 /// Called with every attempt that was made, for metrics. Must not block.
@@ -92,38 +93,45 @@ impl Default for DispatcherOptions {
 /// Takes transitions in and delivers them. Cheap to clone; all clones are one dispatcher.
 #[derive(Clone)]
 pub struct Dispatcher {
-    desk: Desk,
+    intake: Intake,
     worker: Worker,
 }
 
 impl Dispatcher {
     /// A dispatcher that delivers what the store holds; call it inside a tokio runtime. `cx` should be
     /// [`BuildContext::server`]'s, or users' notifications read the operator's environment.
-    pub fn start(
+    ///
+    /// # Errors
+    /// As [`at_rest`](Self::at_rest).
+    pub async fn start(
         store: Arc<dyn Store>,
         registry: Registry,
         cx: BuildContext,
         keys: KeyRing,
         options: DispatcherOptions,
-    ) -> Self {
-        let dispatcher = Self::at_rest(store, registry, cx, keys, options);
+    ) -> Result<Self> {
+        let dispatcher = Self::at_rest(store, registry, cx, keys, options).await?;
         dispatcher.deliver();
-        dispatcher
+        Ok(dispatcher)
     }
 
     /// A dispatcher that only changes and reads what the store holds, until it is told to [`deliver`](Self::deliver).
-    pub fn at_rest(
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn at_rest(
         store: Arc<dyn Store>,
         registry: Registry,
         cx: BuildContext,
         keys: KeyRing,
         options: DispatcherOptions,
-    ) -> Self {
-        let shop = Workshop { registry, cx, layers: Vec::new(), defaults: Arc::new(options.defaults.clone()) };
+    ) -> Result<Self> {
         let vault = Vault::new(Arc::clone(&store), keys);
-        let desk = Desk { store, shop, vault };
-        let worker = Worker::new(desk.clone(), Links::new(&options.ui_url), options);
-        Dispatcher { desk, worker }
+        let (layers, defaults) = (Vec::new(), Arc::new(options.defaults.clone()));
+        let preparer = Preparer { registry, cx, layers, defaults, flow_key: vault.flow_key().await? };
+        let resources = Resources { store, preparer, vault };
+        let worker = Worker::new(resources.clone(), Links::new(&options.ui_url), options);
+        Ok(Dispatcher { intake: Intake { resources, worker: worker.clone() }, worker })
     }
 
     /// Starts to deliver what the store holds. Once; call it inside a tokio runtime.
@@ -133,22 +141,22 @@ impl Dispatcher {
 
     /// The store, to read from.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.desk.store
+        &self.intake.resources.store
     }
 
     /// The kinds that can be sent.
     pub fn registry(&self) -> &Registry {
-        &self.desk.shop.registry
+        &self.intake.resources.preparer.registry
     }
 
     /// Everything that is wrong or odd with a notification, each with its field's path.
     pub fn check(&self, notification: &Notification) -> Findings {
-        self.desk.shop.check(notification)
+        self.intake.resources.preparer.check(notification)
     }
 
     /// A document free of what `secret_params` inside it hold.
     pub fn clean(&self, document: Value) -> Value {
-        self.desk.clean(document)
+        self.intake.resources.clean(document)
     }
 
     /// Keeps secrets of a project, sealed. Their names must not be internal ones.
@@ -156,21 +164,16 @@ impl Dispatcher {
     /// # Errors
     /// [`EventError::Store`] and [`EventError::Internal`].
     pub async fn put_secrets(&self, project: &str, secrets: &BTreeMap<String, String>) -> Result<(), EventError> {
-        self.desk.vault.put(project, secrets).await
+        self.intake.resources.vault.put(project, secrets).await
     }
 
-    /// Seals every secret anew that was sealed with another key than the first. Returns how many, and how many there are
+    /// Seals every secret again that was sealed with another key than the first. Returns how many, and how many there are
     /// that no key opens.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn reseal(&self) -> Result<(usize, usize), Error> {
-        self.desk.vault.reseal().await
-    }
-
-    /// Tells the worker that something became due, such as a delivery that was replayed.
-    pub fn wake(&self) {
-        self.worker.wake();
+        self.intake.resources.vault.reseal().await
     }
 
     /// Takes no more deliveries up and waits up to `deadline` for those under way. What is not finished by then stays in the
@@ -184,28 +187,29 @@ impl Dispatcher {
 mod tests {
     use futures_util::FutureExt as _;
     use runbell_core::value;
-    use runbell_store::SqliteStore;
-    use runbell_testkit::SAMPLE_TIME;
+    use runbell_testkit::FixedClock;
 
     use super::*;
 
     #[tokio::test]
     async fn what_a_caller_who_left_was_promised_wakes_the_worker() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(&folder.path().join("runbell.db"), SAMPLE_TIME).expect("opened");
+        let url = format!("sqlite://{}", folder.path().join("runbell.db").display());
+        let store = runbell_store::open(&url, Arc::new(FixedClock::default())).await.expect("opened");
+        let mut wakeups = store.wakeups();
         let keys = KeyRing::new([("only".to_owned(), [9; 32])]).expect("a key");
-        // It does not deliver, so nobody else takes the wake-up.
+        // It does not deliver, so nothing else takes the wake-up.
         let (registry, options) = (Registry::collect([&runbell_webhook::REGISTRATION]), DispatcherOptions::default());
-        let dispatcher =
-            Dispatcher::at_rest(Arc::new(store), registry.expect("a kind"), BuildContext::server(), keys, options);
+        let dispatcher = Dispatcher::at_rest(store, registry.expect("a kind"), BuildContext::server(), keys, options);
+        let dispatcher = dispatcher.await.expect("the store answers");
         let run = value::read(r#"{"status": {"state": "completed"}}"#).expect("JSON");
         let (project, uid) = ("p".to_owned(), "u".to_owned());
         let hook = r#"[{"kind": "webhook", "name": "hook", "params": {"url": "http://127.0.0.1:9/"}}]"#;
         let notifications = Some(value::read(hook).expect("JSON"));
-        let event = Event { project, uid, run, notifications, state: None, at: None };
+        let event = Event { project, uid, run, steps: Vec::new(), notifications, state: None, at: None };
         // Begun, and dropped before it is answered.
         assert!(dispatcher.take_in(event).now_or_never().is_none());
-        let woken = tokio::time::timeout(Duration::from_secs(20), dispatcher.worker.until_woken());
+        let woken = tokio::time::timeout(Duration::from_secs(20), wakeups.next());
         woken.await.expect("it is woken although nobody waits for the answer");
     }
 }

@@ -1,10 +1,11 @@
 //! Runs as MLRun's SDK stores, changes and reads them, and what their notifications come to.
 
-use runbell_core::{Map, Result, RunSnapshot, RunState, Value, value};
+use runbell_core::{Look, Map, Result, RunSnapshot, RunState, Value, value};
 use runbell_store::{DeliveryRecord, DeliveryState, RunKey, StoredRun};
 
-use super::desk::{Change, Evaluate};
-use super::intake::document;
+use super::event::document;
+use super::intake::{Change, Evaluate};
+use super::resources::read_document;
 use super::{Dispatcher, EventError, Taken};
 
 /// How long a reason may be in `status.notifications`: MLRun's column holds 255 characters.
@@ -18,10 +19,10 @@ impl Dispatcher {
     /// See [`EventError`]; whatever it is, nothing was kept.
     pub async fn store_run(&self, key: &RunKey, run: Value) -> Result<Taken, EventError> {
         let run = document(&key.project, &key.uid, Some(key.iteration), run, "")?;
-        self.desk
-            .change(key, false, Some(&self.worker), |stored, now| {
+        self.intake
+            .change(key, false, |stored, now| {
                 let evaluate = news(stored, &run);
-                Ok(Change::current(run.clone(), now, evaluate))
+                Ok(Change::current(run.clone(), now, evaluate, Look::Mlrun))
             })
             .await
     }
@@ -31,8 +32,8 @@ impl Dispatcher {
     /// # Errors
     /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`]; whatever it is, nothing was kept.
     pub async fn update_run(&self, key: &RunKey, changes: &Map) -> Result<Taken, EventError> {
-        self.desk
-            .change(key, false, Some(&self.worker), |stored, now| {
+        self.intake
+            .change(key, false, |stored, now| {
                 let stored = stored.ok_or(EventError::NoRun)?;
                 let mut changed = read(stored)?;
                 for (path, value) in changes {
@@ -40,7 +41,7 @@ impl Dispatcher {
                 }
                 let run = document(&key.project, &key.uid, None, changed, "")?;
                 let evaluate = news(Some(stored), &run);
-                Ok(Change::current(run, now, evaluate))
+                Ok(Change::current(run, now, evaluate, Look::Mlrun))
             })
             .await
     }
@@ -51,9 +52,9 @@ impl Dispatcher {
     /// # Errors
     /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`]; whatever it is, nothing was kept.
     pub async fn set_notifications(&self, key: &RunKey, list: &Value) -> Result<Taken, EventError> {
-        self.desk
-            .change(key, false, Some(&self.worker), |stored, now| {
-                let mut change = present(stored, now, Evaluate::IfSuperseded)?;
+        self.intake
+            .change(key, false, |stored, now| {
+                let mut change = present(stored, now, Evaluate::IfReplaced)?;
                 change.notifications = Some(list.clone());
                 Ok(change)
             })
@@ -65,18 +66,18 @@ impl Dispatcher {
     /// # Errors
     /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`].
     pub async fn push(&self, key: &RunKey) -> Result<Taken, EventError> {
-        self.desk.change(key, false, Some(&self.worker), |stored, now| present(stored, now, Evaluate::Always)).await
+        self.intake.change(key, false, |stored, now| present(stored, now, Evaluate::Always)).await
     }
 
-    /// A run's document as it is told: with the registered notifications, and what became of each in
+    /// A run's document as it is shown: with the registered notifications, and what became of each in
     /// `status.notifications`, when there are any.
     ///
     /// # Errors
     /// [`EventError::Internal`] when the stored document cannot be read.
-    pub fn told(&self, run: &StoredRun, latest: &[DeliveryRecord]) -> Result<Value, EventError> {
-        let mut told = read(run)?;
+    pub fn shown(&self, run: &StoredRun, latest: &[DeliveryRecord]) -> Result<Value, EventError> {
+        let mut shown = read(run)?;
         if run.notifications.is_empty() {
-            return Ok(told);
+            return Ok(shown);
         }
         let (mut list, mut statuses) = (Vec::new(), Map::new());
         for registered in &run.notifications {
@@ -84,9 +85,9 @@ impl Dispatcher {
             let last = latest.iter().find(|delivery| delivery.notification == registered.name);
             statuses.insert(registered.name.clone(), status(last).into());
         }
-        set(&mut told, "spec.notifications", list.into())?;
-        set(&mut told, "status.notifications", statuses.into())?;
-        Ok(told)
+        set(&mut shown, "spec.notifications", list.into())?;
+        set(&mut shown, "status.notifications", statuses.into())?;
+        Ok(shown)
     }
 }
 
@@ -118,19 +119,14 @@ fn cut(reason: &str) -> String {
 }
 
 fn read(stored: &StoredRun) -> Result<Value, EventError> {
-    value::read(&stored.document).map_err(|_| {
-        EventError::Internal(runbell_core::Error::new(
-            runbell_core::ErrorKind::Internal,
-            "a stored run cannot be read any more",
-        ))
-    })
+    read_document(&stored.document).map_err(EventError::Internal)
 }
 
 /// The run as it is stored.
 fn present(stored: Option<&StoredRun>, now: runbell_core::Timestamp, evaluate: Evaluate) -> Result<Change, EventError> {
     let stored = stored.ok_or(EventError::NoRun)?;
-    let mut change = Change::current(RunSnapshot::step(read(stored)?), now, evaluate);
-    // The state last told may stand beside the document.
+    let mut change = Change::current(RunSnapshot::step(read(stored)?), now, evaluate, Look::Mlrun);
+    // The state last reported may stand beside the document.
     change.state = stored.state.parse().unwrap_or(RunState::Unknown);
     change.word.clone_from(&stored.state);
     Ok(change)

@@ -7,7 +7,7 @@ use runbell_core::{
     Value, value,
 };
 
-use crate::prepared::fields;
+use crate::ready::fields;
 
 /// A run's entering a state, as a server is told of it. Cheap to clone.
 ///

@@ -10,7 +10,7 @@ use std::time::Duration;
 use runbell_core::{BuildContext, Registry, RetryPolicy, RunState, SystemClock, Timestamp, Value};
 use runbell_runtime::{Dispatcher, DispatcherOptions, Event, EventError, Taken};
 use runbell_store::seal::KeyRing;
-use runbell_store::{DeliveryFilter, DeliveryRecord, DeliveryState, RunKey, SqliteStore};
+use runbell_store::{DeliveryFilter, DeliveryRecord, DeliveryState, RunKey, Store};
 use runbell_testkit::{Answer, FakeHttp};
 use serde_json::{Value as Json, json};
 
@@ -31,28 +31,29 @@ impl Site {
         self.folder.path().join("runbell.db")
     }
 
-    fn open(&self) -> Arc<SqliteStore> {
-        use runbell_core::Clock as _;
-        Arc::new(SqliteStore::open(&self.file(), SystemClock.now()).expect("opened"))
+    async fn open(&self) -> Arc<dyn Store> {
+        let url = format!("sqlite://{}", self.file().display());
+        runbell_store::open(&url, Arc::new(SystemClock)).await.expect("opened")
     }
 
     /// A dispatcher that tries three times, at once.
-    fn start(&self) -> Dispatcher {
+    async fn start(&self) -> Dispatcher {
         let retry = RetryPolicy { waits: vec![Duration::from_millis(20); 2], ..RetryPolicy::server() };
-        self.start_with(DispatcherOptions { retry, ..DispatcherOptions::default() })
+        self.start_with(DispatcherOptions { retry, ..DispatcherOptions::default() }).await
     }
 
-    fn start_with(&self, options: DispatcherOptions) -> Dispatcher {
-        let dispatcher = at_rest(self.open(), options);
+    async fn start_with(&self, options: DispatcherOptions) -> Dispatcher {
+        let dispatcher = at_rest(self.open().await, options).await;
         dispatcher.deliver();
         dispatcher
     }
 }
 
-fn at_rest(store: Arc<SqliteStore>, options: DispatcherOptions) -> Dispatcher {
+async fn at_rest(store: Arc<dyn Store>, options: DispatcherOptions) -> Dispatcher {
     let kinds = [&runbell_webhook::REGISTRATION, &runbell_console::REGISTRATION, &fragile::REGISTRATION];
     let keys = KeyRing::new([("test".to_owned(), [7; 32])]).expect("a key");
-    Dispatcher::at_rest(store, Registry::collect(kinds).expect("kinds"), BuildContext::server(), keys, options)
+    let registry = Registry::collect(kinds).expect("kinds");
+    Dispatcher::at_rest(store, registry, BuildContext::server(), keys, options).await.expect("the store answers")
 }
 
 fn run(uid: &str, state: &str) -> Json {
@@ -66,7 +67,7 @@ fn hook(name: &str, url: &str) -> Json {
 async fn tell(dispatcher: &Dispatcher, run: Json, notifications: Option<Json>) -> Result<Taken, EventError> {
     let uid = run["metadata"]["uid"].as_str().expect("a uid").to_owned();
     let (run, notifications) = (Value::from(run), notifications.map(Value::from));
-    dispatcher.take_in(Event { project: "p".to_owned(), uid, run, notifications, state: None, at: None }).await
+    dispatcher.take_in(Event { project: "p".to_owned(), uid, run, steps: Vec::new(), notifications, state: None, at: None }).await
 }
 
 /// Lets what is under way end, and lists every delivery, the oldest first.
@@ -84,7 +85,7 @@ async fn until(peer: &FakeHttp, requests: usize) {
 #[tokio::test]
 async fn an_event_is_delivered_once_however_often_it_is_told() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
-    let dispatcher = site.start();
+    let dispatcher = site.start().await;
     let list = json!([hook("hook", &peer.url("/x")), { "kind": "console", "name": "screen" },
                       { "kind": "webhook", "name": "later", "when": ["error"], "params": { "url": peer.url("/later") } }]);
     let taken = tell(&dispatcher, run("u", "completed"), Some(list.clone())).await.expect("taken in");
@@ -107,7 +108,7 @@ async fn an_event_is_delivered_once_however_often_it_is_told() {
 #[tokio::test]
 async fn a_target_that_comes_back_gets_it_and_one_that_does_not_fails_for_good() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
-    let dispatcher = site.start();
+    let dispatcher = site.start().await;
     peer.answer(Answer::status(503)).answer(Answer::close());
     tell(&dispatcher, run("u", "completed"), Some(json!([hook("hook", &peer.url("/x"))]))).await.expect("taken in");
     until(&peer, 3).await;
@@ -130,7 +131,7 @@ async fn a_target_that_comes_back_gets_it_and_one_that_does_not_fails_for_good()
 async fn what_was_promised_is_kept_after_a_restart() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
     // Taken in, and nobody there to deliver.
-    let idle = site.start();
+    let idle = site.start().await;
     idle.stop(PATIENCE).await;
     for index in 0..20 {
         let list = json!([hook("hook", &peer.url("/x"))]);
@@ -138,7 +139,7 @@ async fn what_was_promised_is_kept_after_a_restart() {
     }
     assert!(peer.requests().is_empty());
     drop(idle);
-    let dispatcher = site.start();
+    let dispatcher = site.start().await;
     until(&peer, 20).await;
     let all = settled(&dispatcher).await;
     assert!(all.iter().all(|one| one.status == DeliveryState::Sent && one.attempts == 1), "{all:?}");
@@ -148,7 +149,7 @@ async fn what_was_promised_is_kept_after_a_restart() {
 #[tokio::test]
 async fn one_dead_target_delays_nobody_else() {
     let (site, dead, healthy) = (Site::new(), FakeHttp::start().await, FakeHttp::start().await);
-    let dispatcher = site.start_with(DispatcherOptions { at_once: 16, ..DispatcherOptions::default() });
+    let dispatcher = site.start_with(DispatcherOptions { at_once: 16, ..DispatcherOptions::default() }).await;
     dead.answer_always(Answer::black_hole());
     // More than there are places: what hangs must not take them all.
     for index in 0..20 {
@@ -168,7 +169,7 @@ async fn one_dead_target_delays_nobody_else() {
 async fn secrets_rest_sealed_and_go_out_with_no_run() {
     const CANARY: &str = "CANARY0123456789";
     let (site, peer) = (Site::new(), FakeHttp::start().await);
-    let dispatcher = site.start();
+    let dispatcher = site.start().await;
     let mut document = run("u", "completed");
     document["status"]["results"] = json!({ "leak": format!("see {CANARY}") });
     let list = json!([{ "kind": "webhook", "name": "hook",
@@ -192,7 +193,7 @@ async fn secrets_rest_sealed_and_go_out_with_no_run() {
 #[tokio::test]
 async fn what_is_wrong_is_refused_whole() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
-    let dispatcher = site.start();
+    let dispatcher = site.start().await;
     let list = json!([hook("good", &peer.url("/x")), { "kind": "webhook", "name": "bad", "params": {} }, hook("good", "http://h")]);
     let Err(EventError::Invalid(found)) = tell(&dispatcher, run("u", "completed"), Some(list)).await else {
         panic!("refused")
@@ -212,7 +213,7 @@ async fn what_is_wrong_is_refused_whole() {
 #[tokio::test]
 async fn an_ended_run_stays_ended_unless_it_is_tried_again() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
-    let dispatcher = site.start();
+    let dispatcher = site.start().await;
     tell(&dispatcher, run("u", "error"), Some(json!([hook("hook", &peer.url("/x"))]))).await.expect("taken in");
     let refused = tell(&dispatcher, run("u", "running"), None).await;
     assert!(matches!(refused, Err(EventError::Ended { from: RunState::Error, to: RunState::Running })), "{refused:?}");
@@ -234,7 +235,7 @@ async fn an_ended_run_stays_ended_unless_it_is_tried_again() {
 #[tokio::test]
 async fn a_changed_list_is_a_new_generation_and_the_time_of_the_run_counts() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
-    let dispatcher = site.start();
+    let dispatcher = site.start().await;
     let mut document = run("u", "completed");
     document["status"]["end_time"] = json!("2026-02-03T04:05:06+00:00");
     let list = |path: &str| Some(json!([hook("hook", &peer.url(path))]));
@@ -250,7 +251,7 @@ async fn a_changed_list_is_a_new_generation_and_the_time_of_the_run_counts() {
 #[tokio::test]
 async fn a_kind_that_panics_fails_alone_and_once() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
-    let dispatcher = site.start();
+    let dispatcher = site.start().await;
     let fragile = |at: &str| json!({ "kind": "fragile", "name": at, "params": { "panics_at": at } });
     let refused = tell(&dispatcher, run("u", "completed"), Some(json!([fragile("validate")]))).await;
     let Err(EventError::Invalid(found)) = refused else { panic!("{refused:?}") };
@@ -269,10 +270,10 @@ async fn a_kind_that_panics_fails_alone_and_once() {
 #[tokio::test]
 async fn whenever_it_stops_nothing_stays_leased() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
-    let store = site.open();
+    let store = site.open().await;
     let (rounds, runs) = (40, 5);
     for round in 0..rounds {
-        let dispatcher = at_rest(Arc::clone(&store), DispatcherOptions::default());
+        let dispatcher = at_rest(Arc::clone(&store), DispatcherOptions::default()).await;
         for index in 0..runs {
             let list = json!([hook("hook", &peer.url("/x"))]);
             tell(&dispatcher, run(&format!("u{round}-{index}"), "completed"), Some(list)).await.expect("taken in");
@@ -289,7 +290,7 @@ async fn whenever_it_stops_nothing_stays_leased() {
         // It takes nothing up any more, nor does it wait again.
         dispatcher.stop(PATIENCE).await;
     }
-    let dispatcher = at_rest(store, DispatcherOptions::default());
+    let dispatcher = at_rest(store, DispatcherOptions::default()).await;
     dispatcher.deliver();
     until(&peer, rounds * runs).await;
     let all = settled(&dispatcher).await;

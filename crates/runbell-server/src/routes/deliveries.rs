@@ -23,6 +23,7 @@ pub(crate) struct DeliveryBody {
     /// Goes out as `webhook-id`, `Message-ID` or a comment's marker: same key, same news.
     key: String,
     project: String,
+    /// The run's; empty for a delivery without a run, such as an alarm.
     uid: String,
     iteration: i64,
     notification: String,
@@ -48,9 +49,9 @@ impl From<DeliveryRecord> for DeliveryBody {
         DeliveryBody {
             id: record.id,
             key: record.key,
-            project: record.run.project,
-            uid: record.run.uid,
-            iteration: record.run.iteration,
+            project: record.project,
+            uid: record.run.as_ref().map(|run| run.uid.clone()).unwrap_or_default(),
+            iteration: record.run.map_or(0, |run| run.iteration),
             notification: record.notification,
             kind: record.kind,
             state: record.state.to_string(),
@@ -203,12 +204,11 @@ pub(crate) async fn replay(
     body: Document,
 ) -> Answer<Json<OneBody>> {
     let (id, ReplayBody { new_key }) = (number(&id)?, body.optional_fields()?);
-    let made = app.dispatcher.store().replay(&project, id, app.clock.now(), new_key).await?;
+    let made = app.dispatcher.store().replay(&project, id, new_key).await?;
     let Some(made) = made else {
         let (found, _) = one(&app, &project, id).await?;
         return Err(conflict(format!("the delivery is {}; only a finished one is made again", found.status.as_str())));
     };
-    app.dispatcher.wake();
     Ok(Json(OneBody { data: one(&app, &project, made).await?.0.into() }))
 }
 
@@ -263,8 +263,7 @@ pub(crate) async fn replay_all(
         status: Some(status),
         before: None,
     };
-    let made = app.dispatcher.store().replay_all(&filter, REPLAYED, app.clock.now(), body.new_key).await?;
-    app.dispatcher.wake();
+    let made = app.dispatcher.store().replay_all(&filter, REPLAYED, body.new_key).await?;
     Ok(Json(ReplayedBody { replayed: made.len() }))
 }
 
@@ -278,11 +277,10 @@ pub(crate) async fn cancel(
     Path((project, id)): Path<(String, String)>,
 ) -> Answer<Json<OneBody>> {
     let id = number(&id)?;
-    let given_up = app.dispatcher.store().cancel(&project, id, app.clock.now()).await?;
+    let is_cancelled = app.dispatcher.store().cancel(&project, id).await?;
     let (found, _) = one(&app, &project, id).await?;
-    if !given_up {
+    if !is_cancelled {
         return Err(conflict(format!("the delivery is {}; only one that waits is given up", found.status.as_str())));
     }
-    app.dispatcher.wake();
     Ok(Json(OneBody { data: found.into() }))
 }

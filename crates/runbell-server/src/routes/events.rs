@@ -22,7 +22,10 @@ pub(crate) struct EventBody {
     /// The run's document: metadata, spec, status.
     #[schema(value_type = Object)]
     run: Value,
-    /// The run's notifications, when they are to be registered anew; left out, the registered ones count.
+    /// The documents of its workflow's steps; left out, it has none.
+    #[schema(value_type = Option<Vec<Object>>)]
+    steps: Option<Value>,
+    /// The run's new list of notifications; left out, the registered list counts.
     #[schema(value_type = Option<Vec<Object>>)]
     notifications: Option<Value>,
     /// The state it entered; left out, the document's own.
@@ -75,7 +78,7 @@ pub(crate) async fn events(
     body: Document,
 ) -> Answer<Json<TakenBody>> {
     let mut body = body.object()?;
-    const KNOWN: [&str; 4] = ["run", "notifications", "state", "at"];
+    const KNOWN: [&str; 5] = ["run", "steps", "notifications", "state", "at"];
     // A misspelt `notifications` would tell nobody, and nobody would know.
     if let Some(unknown) = body.keys().find(|name| !KNOWN.contains(&name.as_str())) {
         let unknown = text::one_line(unknown, 40);
@@ -83,11 +86,16 @@ pub(crate) async fn events(
     }
     let mut take = |field: &str| body.get_mut(field).map(std::mem::take).filter(|value| !matches!(value, Value::Null));
     let run = take("run").ok_or_else(|| Problem::bad("run: is required"))?;
+    let steps = match take("steps") {
+        None => Vec::new(),
+        Some(Value::List(steps)) if steps.iter().all(|step| step.as_map().is_some()) => steps,
+        Some(_) => return Err(Problem::bad("steps: must be a list of objects, the documents of a workflow's steps")),
+    };
     let notifications = take("notifications");
     let state = take("state").map(|word| state_of(word.as_str().unwrap_or_default())).transpose()?;
     let wrong = || Problem::bad("at: must be a time such as 2026-01-31T12:00:00Z");
     let at = take("at").map(|at| time_of(at.as_str().unwrap_or_default()).ok_or_else(wrong)).transpose()?;
-    let taken = app.dispatcher.take_in(Event { project, uid, run, notifications, state, at }).await?;
+    let taken = app.dispatcher.take_in(Event { project, uid, run, steps, notifications, state, at }).await?;
     Ok(Json(taken.into()))
 }
 
@@ -109,7 +117,7 @@ pub(crate) async fn heartbeat(
     query: Query,
 ) -> Answer<Json<serde_json::Value>> {
     let key = RunKey { project, uid, iteration: query.iteration()? };
-    if app.dispatcher.store().heartbeat(&key, app.clock.now()).await? {
+    if app.dispatcher.store().heartbeat(&key).await? {
         return Ok(Json(serde_json::json!({})));
     }
     Err(Problem::not_found("the run"))

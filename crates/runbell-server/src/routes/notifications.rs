@@ -1,5 +1,7 @@
 //! A run's notifications: registered, pushed, explained.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -14,7 +16,7 @@ use crate::app::App;
 use crate::body::{Document, Query};
 
 /// How long a push waits for the first attempt of each of its deliveries.
-const PUSH_SECS: i64 = 60;
+const PUSH: Duration = Duration::from_secs(60);
 
 /// A run's notifications.
 #[derive(Deserialize, ToSchema)]
@@ -97,11 +99,11 @@ pub(crate) async fn push(
 ) -> Answer<(StatusCode, Json<TaskBody>)> {
     let key = RunKey { project: project.clone(), uid, iteration: query.iteration()? };
     let taken = app.dispatcher.push(&key).await?;
-    let (name, now) = (uuid::Uuid::new_v4().to_string(), app.clock.now());
+    let name = uuid::Uuid::new_v4().to_string();
     let is_done = taken.deliveries.is_empty();
-    app.dispatcher.store().put_task(&project, &name, taken.deliveries, now).await?;
+    let task = app.dispatcher.store().put_task(&project, &name, taken.deliveries).await?;
     let status = if is_done { StatusCode::OK } else { StatusCode::ACCEPTED };
-    Ok((status, Json(task_body(&project, &name, now, is_done))))
+    Ok((status, Json(task_body(&project, &name, task.created_at, is_done))))
 }
 
 /// Read how such work stands.
@@ -113,8 +115,8 @@ pub(crate) async fn task(
     Path((project, name)): Path<(String, String)>,
 ) -> Answer<Json<TaskBody>> {
     let task = app.dispatcher.store().task(&project, &name).await?.ok_or_else(|| Problem::not_found("the task"))?;
-    let age = app.clock.now().duration_since(task.created_at).as_secs();
-    Ok(Json(task_body(&project, &name, task.created_at, task.untried == 0 || age >= PUSH_SECS)))
+    let is_done = task.untried == 0 || task.age >= PUSH;
+    Ok(Json(task_body(&project, &name, task.created_at, is_done)))
 }
 
 /// Why a run's notifications were, are, or would be sent or not.
@@ -192,7 +194,10 @@ pub(crate) async fn explain(
         notification: decision.notification,
         state: decision.state.to_string(),
         reason: decision.reason,
-        detail: decision.detail,
+        detail: match (decision.detail, decision.why) {
+            (Some(cause), Some(why)) => Some(format!("{cause}: {why}")),
+            (detail, _) => detail,
+        },
         at: decision.at.to_string(),
         delivery: decision.delivery.map(|(id, status, reason)| FollowedBody { id, status: status.as_str(), reason }),
     });

@@ -98,7 +98,7 @@ pub(crate) async fn kinds(State(app): State<App>) -> Json<KindsBody> {
     responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(app): State<App>) -> Answer<Response> {
     let backlog = app.dispatcher.store().backlog().await.ok();
-    let text = app.metrics.text(backlog, app.clock.now());
+    let text = app.metrics.text(backlog);
     let text = text.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the figures cannot be written"))?;
     Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }

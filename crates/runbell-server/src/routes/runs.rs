@@ -91,13 +91,13 @@ pub(crate) async fn read(
         Some("standard") => false,
         Some(_) => return Err(Problem::bad("format: must be full, notifications or standard")),
     };
-    Ok(Json(RunBody { data: told(&app, &key, &stored, enriched).await? }))
+    Ok(Json(RunBody { data: shown(&app, &key, &stored, enriched).await? }))
 }
 
-async fn told(app: &App, key: &RunKey, stored: &StoredRun, enriched: bool) -> Answer<Value> {
+async fn shown(app: &App, key: &RunKey, stored: &StoredRun, enriched: bool) -> Answer<Value> {
     if enriched && !stored.notifications.is_empty() {
         let latest = app.dispatcher.store().latest(key).await?;
-        return Ok(app.dispatcher.told(stored, &latest)?);
+        return Ok(app.dispatcher.shown(stored, &latest)?);
     }
     value::read(&stored.document).map_err(|_| Problem::not_found("a readable document of the run"))
 }
@@ -164,16 +164,16 @@ pub(crate) async fn list(State(app): State<App>, Path(project): Path<String>, qu
     }
     let has_more = found.len() >= wanted;
     let start = (page.skip * page.size).min(found.len());
-    let shown = found.get(start..(start + page.size).min(found.len())).unwrap_or_default();
+    let page_of = found.get(start..(start + page.size).min(found.len())).unwrap_or_default();
     let ended_early = !has_more && looked_through >= LOOKED_THROUGH;
     let next = match (has_more, ended_early) {
-        (true, _) => shown.last().map(|record| record.id),
+        (true, _) => page_of.last().map(|record| record.id),
         (false, true) => filter.before,
         (false, false) => None,
     };
-    let mut runs = Vec::with_capacity(shown.len());
-    for record in shown {
-        runs.push(told(&app, &record.key, &record.run, with_notifications).await?);
+    let mut runs = Vec::with_capacity(page_of.len());
+    for record in page_of {
+        runs.push(shown(&app, &record.key, &record.run, with_notifications).await?);
     }
     Ok(Json(RunsBody { runs, pagination: page.next(next) }))
 }

@@ -112,7 +112,7 @@ pub(crate) async fn create(State(app): State<App>, body: Document) -> Answer<(St
 #[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(("id" = String, Path)),
     responses((status = 204, description = "It does not count any more"), (status = 404, description = "No such token", body = Detail)))]
 pub(crate) async fn revoke(State(app): State<App>, Path(id): Path<String>) -> Answer<StatusCode> {
-    if !app.dispatcher.store().revoke_token(&id, app.clock.now()).await? {
+    if !app.dispatcher.store().revoke_token(&id).await? {
         return Err(Problem::not_found("the token"));
     }
     app.tokens.load(app.dispatcher.store().as_ref()).await?;

@@ -8,7 +8,7 @@ pub use history::{
     AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, RunFilter, RunRecord, StoredRun, VerdictRecord,
 };
 pub use queue::{
-    Accepted, Backlog, Claim, Claimed, Completion, Deliver, FollowUp, HoldChange, HoldTarget, Intake, Lease,
+    Accepted, Backlog, Claim, Claimed, Completion, Deliver, FollowUp, HoldChange, HoldTarget, RunChange, Lease,
     LeasedDelivery, NewJob, NewVerdict, Placed, Placement, Recorded, RegisteredNotification, Rooms, RunFacts, RunKey,
     StoredHold,
 };

@@ -56,7 +56,7 @@ pub enum Deliver {
 
 /// One change of a run, ready to be stored.
 #[derive(Debug, Clone)]
-pub struct Intake {
+pub struct RunChange {
     /// The run.
     pub run: RunKey,
     /// Its document, JSON.

@@ -13,7 +13,7 @@ use super::{MATCHED, micros};
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
-    Accepted, Deliver, FollowUp, Intake, Lease, NewJob, NewVerdict, Placed, Placement, RegisteredNotification,
+    Accepted, Deliver, FollowUp, RunChange, Lease, NewJob, NewVerdict, Placed, Placement, RegisteredNotification,
     SealedSecret,
 };
 
@@ -26,7 +26,7 @@ struct Row {
     is_new: bool,
 }
 
-pub(super) fn take_in(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<Accepted> {
+pub(super) fn take_in(connection: &Connection, intake: &RunChange, now: i64) -> StoreResult<Accepted> {
     let mut row = write_run(connection, intake, now)?;
     let mut accepted = Accepted { version: row.version, ..Accepted::default() };
     let mut delivers = matches!(intake.deliver, Deliver::Always);
@@ -56,7 +56,7 @@ pub(super) fn take_in(connection: &Connection, intake: &Intake, now: i64) -> Sto
 }
 
 /// Writes the run's document.
-fn write_run(connection: &Connection, intake: &Intake, now: i64) -> StoreResult<Row> {
+fn write_run(connection: &Connection, intake: &RunChange, now: i64) -> StoreResult<Row> {
     let (run, facts) = (&intake.run, &intake.facts);
     let started = facts.started_at.map(micros);
     let Some(expected) = intake.expected else {
@@ -102,7 +102,7 @@ fn keep_subject(connection: &Connection, run_id: i64) -> StoreResult<()> {
 }
 
 /// Keeps the subject of a workflow at once, for its steps stand nowhere else.
-fn keep_steps(connection: &Connection, intake: &Intake) -> StoreResult<Option<i64>> {
+fn keep_steps(connection: &Connection, intake: &RunChange) -> StoreResult<Option<i64>> {
     let Some(steps) = intake.steps.as_ref().filter(|_| !intake.jobs.is_empty()) else { return Ok(None) };
     let sql = "INSERT INTO subjects (document, steps) VALUES (?1, ?2)";
     connection.prepare_cached(sql)?.execute([&intake.document, steps])?;
@@ -180,7 +180,7 @@ fn take_over(connection: &Connection, row: &Row, deliver: Deliver, now: i64) -> 
 /// Makes the delivery of a job, unless it is there already, and puts it into its lane.
 fn place(
     connection: &Connection,
-    intake: &Intake,
+    intake: &RunChange,
     row: &Row,
     new: &NewJob,
     subject: Option<i64>,
@@ -266,7 +266,7 @@ fn write_verdict(
     connection: &Connection,
     row: &Row,
     verdict: &NewVerdict,
-    intake: &Intake,
+    intake: &RunChange,
     placed: &[Placed],
     now: i64,
 ) -> StoreResult<()> {

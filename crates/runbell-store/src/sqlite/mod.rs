@@ -30,7 +30,7 @@ use rusqlite::Connection;
 
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
-    Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, DeliveryFilter, DeliveryRecord, DeliveryState, Intake,
+    Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, DeliveryFilter, DeliveryRecord, DeliveryState, RunChange,
     LeasedDelivery, Placement, ProjectSecret, Recorded, RunFilter, RunKey, RunRecord, SealedSecret, StoredHold,
     StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
@@ -110,7 +110,7 @@ impl SqliteStore {
 
 #[async_trait]
 impl Queue for SqliteStore {
-    async fn intake(&self, intake: Intake) -> StoreResult<Accepted> {
+    async fn intake(&self, intake: RunChange) -> StoreResult<Accepted> {
         let now = self.now();
         let accepted = self.writer.write(move |connection| intake::take_in(connection, &intake, now)).await?;
         self.wake_if(accepted.jobs.iter().any(|placed| placed.placement == Placement::Queued));
@@ -268,10 +268,11 @@ impl Records for SqliteStore {
         self.writer.write(move |connection| records::flow_key(connection, &offered)).await
     }
 
-    async fn replace_flow_key(&self, sealed: Vec<u8>) -> StoreResult<()> {
+    async fn put_flow_key(&self, sealed: Vec<u8>, forgets_flows: bool) -> StoreResult<()> {
         let now = self.now();
-        self.writer.write(move |connection| records::replace_flow_key(connection, &sealed, now)).await?;
-        self.waker.wake();
+        let put = move |connection: &Connection| records::put_flow_key(connection, &sealed, forgets_flows, now);
+        self.writer.write(put).await?;
+        self.wake_if(forgets_flows);
         Ok(())
     }
 

@@ -141,10 +141,14 @@ pub(super) fn flow_key(connection: &Connection, offered: &[u8]) -> StoreResult<V
     Ok(connection.prepare_cached("SELECT sealed FROM flow_key WHERE id = 1")?.query_row([], |row| row.get(0))?)
 }
 
-/// Keeps another key, and forgets every destination: hashes of the old key mean nothing any more.
-pub(super) fn replace_flow_key(connection: &Connection, sealed: &[u8], now: i64) -> StoreResult<()> {
+/// Keeps another key. If it is not the same one sealed again, every destination is forgotten: hashes of the old key mean
+/// nothing any more.
+pub(super) fn put_flow_key(connection: &Connection, sealed: &[u8], forgets_flows: bool, now: i64) -> StoreResult<()> {
     let sql = "INSERT INTO flow_key (id, sealed) VALUES (1, ?1) ON CONFLICT DO UPDATE SET sealed = excluded.sealed";
     connection.prepare_cached(sql)?.execute([sealed])?;
+    if !forgets_flows {
+        return Ok(());
+    }
     connection.execute("UPDATE deliveries SET flow_id = ?1 WHERE due_at IS NOT NULL AND flow_id <> ?1", [UNKNOWN])?;
     connection.execute("DELETE FROM flows WHERE id <> ?1", [UNKNOWN])?;
     connection.execute("DELETE FROM destinations WHERE id <> ?1", [UNKNOWN])?;

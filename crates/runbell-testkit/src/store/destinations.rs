@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use runbell_core::delivery::{Held, Next, Outcome};
 use runbell_core::{Flow, FlowHash, RetryPolicy, RunState};
-use runbell_store::{Claim, Completion, DeliveryState, HoldChange, HoldTarget, Intake, LeasedDelivery, Recorded, Rooms, RunKey};
+use runbell_store::{Claim, Completion, DeliveryState, HoldChange, HoldTarget, RunChange, LeasedDelivery, Recorded, Rooms, RunKey};
 
 use super::{LEASE, StoreBench, completion, everything, fails_for, flow, held_for, sent, transition};
 
 /// A run that ended, with one delivery that waits for `flow`, in a project of its own.
-fn waiting(project: &str, uid: &str, flow: Flow, seconds: i64) -> Intake {
+fn waiting(project: &str, uid: &str, flow: Flow, seconds: i64) -> RunChange {
     let mut intake = transition(uid, None, RunState::Completed, &["a"], seconds);
     intake.run = RunKey { project: project.to_owned(), ..intake.run };
     intake.jobs.iter_mut().for_each(|new| new.flow = flow);
@@ -257,7 +257,7 @@ pub(super) async fn a_new_flow_key(bench: &StoreBench) {
     bench.intake(waiting("p", "v", flow(1), 0)).await;
     let first = bench.claim_with(1, claim_of(1, Room::of(1))).await.deliveries.remove(0);
     take_down(bench, &first, 1_000, 1).await;
-    bench.store.replace_flow_key(vec![9]).await.expect("kept");
+    bench.store.put_flow_key(vec![9], true).await.expect("kept");
     let leased = bench.claim(10).await;
     check.equal("what is due", &leased.iter().map(|one| one.flow).collect::<Vec<_>>(), &vec![Flow::default(); 2]);
 }

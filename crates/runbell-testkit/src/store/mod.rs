@@ -18,7 +18,7 @@ use runbell_core::{
     Timestamp,
 };
 use runbell_store::{
-    Accepted, Claim, Claimed, Completion, Deliver, DeliveryState, Intake, Lease, LeasedDelivery, NewJob, NewVerdict,
+    Accepted, Claim, Claimed, Completion, Deliver, DeliveryState, RunChange, Lease, LeasedDelivery, NewJob, NewVerdict,
     Placement, Recorded, RegisteredNotification, Rooms, RunFacts, RunKey, Store, StoreResult,
 };
 
@@ -168,11 +168,11 @@ impl StoreBench {
     }
 
     /// Takes a change in, at the time that it names as the run's start.
-    async fn intake(&self, intake: Intake) -> Accepted {
+    async fn intake(&self, intake: RunChange) -> Accepted {
         self.try_intake(intake).await.expect("taken in")
     }
 
-    async fn try_intake(&self, intake: Intake) -> StoreResult<Accepted> {
+    async fn try_intake(&self, intake: RunChange) -> StoreResult<Accepted> {
         (self.set_time)(intake.facts.started_at.expect("a time"));
         self.store.intake(intake).await
     }
@@ -265,7 +265,7 @@ fn job(project: &str, uid: &str, name: &str, state: RunState, at: Timestamp) -> 
 }
 
 /// A run's entering `state` at a time, with a job for each of `names`.
-fn transition(uid: &str, expected: Option<i64>, state: RunState, names: &[&str], seconds: i64) -> Intake {
+fn transition(uid: &str, expected: Option<i64>, state: RunState, names: &[&str], seconds: i64) -> RunChange {
     let verdict = |name: &&str| NewVerdict {
         notification: (*name).to_owned(),
         state,
@@ -274,7 +274,7 @@ fn transition(uid: &str, expected: Option<i64>, state: RunState, names: &[&str],
         why: None,
     };
     let new = |name: &&str| NewJob { job: job("p", uid, name, state, at(seconds)), flow: flow(1), lease: None };
-    Intake {
+    RunChange {
         run: key(uid),
         document: format!(r#"{{"state":"{state}"}}"#),
         steps: None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use runbell_core::delivery::Next;
 use runbell_core::{Flow, Notification, RunState, Subject};
 use runbell_store::{
-    Claim, Deliver, DeliveryFilter, DeliveryState, FollowUp, Intake, Recorded, RegisteredNotification, RunKey,
+    Claim, Deliver, DeliveryFilter, DeliveryState, FollowUp, RunChange, Recorded, RegisteredNotification, RunKey,
     SealedSecret, StoreError,
 };
 
@@ -72,7 +72,7 @@ pub(super) async fn lists_of_notifications(bench: &StoreBench) {
 
 pub(super) async fn what_a_list_takes_the_place_of(bench: &StoreBench) {
     let check = bench.check("what a list takes the place of");
-    let again = |expected, name: &str, state| Intake {
+    let again = |expected, name: &str, state| RunChange {
         notifications: Some(vec![registered(name)]),
         deliver: Deliver::IfReplaced(state),
         ..transition("v", Some(expected), state, &[name], 3)
@@ -347,7 +347,7 @@ pub(super) async fn two_handles(bench: &StoreBench) {
 pub(super) async fn steps_travel(bench: &StoreBench) {
     let check = bench.check("the steps of a workflow travel");
     let steps = r#"[{"metadata":{"name":"step"}}]"#;
-    let with_steps = Intake { steps: Some(steps.to_owned()), ..transition("u", None, RunState::Completed, &["a"], 0) };
+    let with_steps = RunChange { steps: Some(steps.to_owned()), ..transition("u", None, RunState::Completed, &["a"], 0) };
     bench.intake(with_steps).await;
     // The run changes afterwards; the delivery reports on it as it was.
     bench.intake(transition("u", Some(1), RunState::Error, &[], 1)).await;

@@ -91,6 +91,6 @@ pub(super) async fn tokens_projects_tasks(bench: &StoreBench) {
 
     check.equal("the first key", &store.flow_key(vec![1]).await.expect("kept"), &vec![1]);
     check.equal("and no other", &store.flow_key(vec![2]).await.expect("kept"), &vec![1]);
-    store.replace_flow_key(vec![3]).await.expect("kept");
+    store.put_flow_key(vec![3], false).await.expect("kept");
     check.equal("a new one", &store.flow_key(vec![4]).await.expect("kept"), &vec![3]);
 }

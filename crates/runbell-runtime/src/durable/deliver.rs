@@ -1,0 +1,300 @@
+//! Attempts a leased delivery, and records how the attempt ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runbell_core::delivery::{Failure, Held, Next, Outcome as Ended};
+use runbell_core::{
+    DeliveryKey, ErrorKind, Flow, FlowHash, Job, Lane, Result, RunSnapshot, RunState, SecretValues, Subject, Value,
+};
+use runbell_store::{Completion, HoldChange, HoldTarget, Lease, LeasedDelivery, Recorded, StoreResult};
+use tokio::time::{Instant, timeout};
+
+use super::alarm::{self, Subjected};
+use super::resources::{broken, read_document};
+use super::worker::{Inner, LEASE, STORE_DOWN};
+use super::{Attempted, Outcome};
+use crate::admission::{Change, Expected, Refusal, Signal};
+use crate::attempt::Attempt;
+use crate::decide::{Plan, message, render};
+use crate::ready::ReadyNotification;
+use crate::redact::redact;
+
+/// How many overdue deliveries are leased at a time.
+const OVERDUE: usize = 100;
+
+/// A leased delivery.
+pub(super) enum Deliverable {
+    /// Everything that its attempt needs is at hand.
+    AtHand {
+        job: Job,
+        ready: Arc<ReadyNotification>,
+        plan: Arc<Plan>,
+    },
+    /// It was read from the store.
+    Stored(Box<LeasedDelivery>),
+}
+
+/// What one lease came to.
+struct Course {
+    /// The kind; empty when the sender could not be built.
+    kind: &'static str,
+    flow: Flow,
+    ended: Ended,
+    error: Option<ErrorKind>,
+    holds: Vec<HoldChange>,
+}
+
+impl Inner {
+    /// Makes one attempt of a leased delivery, if it is admitted, and records what came of it. Returns its destination.
+    pub(super) async fn deliver(&self, lease: Lease, what: Deliverable, expected: Expected) -> FlowHash {
+        let (began, created_before) = (Instant::now(), lease.progress.age);
+        let made = self.attempt(&lease, &what, expected).await;
+        let about = About::of(&what);
+        let follow_ups = match &made.ended {
+            Ended::Failed(failure) if !self.on_failure.is_empty() => self.alarms(&lease, &about, &failure.reason),
+            _ => Vec::new(),
+        };
+        let completion = Completion {
+            took: began.elapsed(),
+            holds: made.holds,
+            follow_ups,
+            ..self.completion(lease, made.flow, made.ended)
+        };
+        let (id, project) = (lease.id, about.project);
+        match self.record(completion).await {
+            Ok(Recorded::Done { next }) => {
+                tracing::debug!(id, project, attempt = lease.progress.attempts, ?next, "attempt recorded");
+                self.observe(made.kind, next, made.error, began.elapsed(), created_before);
+            }
+            Ok(Recorded::Lost) => tracing::warn!(id, project, "the lease was lost before its attempt ended"),
+            // The lease runs out, and the attempt is made again.
+            Err(error) => tracing::error!(id, project, %error, "an attempt cannot be recorded"),
+        }
+        made.flow.destination
+    }
+
+    /// Records how an attempt ended. A store that takes nothing, as on a full disk, is asked again for as long as the lease
+    /// lasts: an attempt that is not recorded is made again.
+    async fn record(&self, completion: Completion) -> StoreResult<Recorded> {
+        let until = Instant::now() + LEASE / 2;
+        loop {
+            match self.resources.store.complete(completion.clone()).await {
+                Err(error) if Instant::now() < until && !self.stopping.is_set() => {
+                    tracing::warn!(id = completion.lease.id, %error, "an attempt cannot be recorded yet");
+                    drop(timeout(STORE_DOWN, self.stopping.wait()).await);
+                }
+                recorded => return recorded,
+            }
+        }
+    }
+
+    fn observe(&self, kind: &'static str, next: Next, error: Option<ErrorKind>, took: Duration, age: Duration) {
+        let Some(observer) = &self.observer else { return };
+        let outcome = match next {
+            Next::Sent => Outcome::Sent,
+            Next::Retry { .. } | Next::Superseded => Outcome::Retry,
+            Next::Failed => Outcome::Failed,
+            Next::Deferred { .. } => return,
+        };
+        observer(&Attempted { kind, outcome, error, took, since_accepted: age + took });
+    }
+
+    async fn attempt(&self, lease: &Lease, what: &Deliverable, expected: Expected) -> Course {
+        match what {
+            Deliverable::AtHand { job, ready, plan } => self.send(lease, job, ready, &plan.secrets, expected).await,
+            Deliverable::Stored(leased) => match self.restore(leased) {
+                Ok((job, ready)) => self.send(lease, &job, &ready, &ready.secrets, expected).await,
+                Err(error) => Course {
+                    kind: "",
+                    flow: Flow::default(),
+                    ended: Ended::Failed(Failure::from(&error)),
+                    error: Some(error.kind()),
+                    holds: Vec::new(),
+                },
+            },
+        }
+    }
+
+    /// Makes the attempt, if it is admitted.
+    async fn send(
+        &self,
+        lease: &Lease,
+        job: &Job,
+        ready: &ReadyNotification,
+        secrets: &SecretValues,
+        expected: Expected,
+    ) -> Course {
+        let result = |ended, error, holds| Course { kind: ready.kind, flow: ready.flow, ended, error, holds };
+        let permit = match self.admission.admit(ready.flow, &ready.limits, Some(expected)) {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                let (held, holds) = held(refusal, ready.flow);
+                return result(Ended::Held(held), None, holds);
+            }
+        };
+        let message = message(job, ready, secrets, &self.links, false);
+        let rendered = match render(ready, &message) {
+            Ok(rendered) => rendered,
+            Err(error) => return result(Ended::Failed(Failure::from(&error)), Some(error.kind()), Vec::new()),
+        };
+        let attempt = Attempt {
+            sender: ready.sender.as_ref(),
+            limits: &ready.limits,
+            payload: &rendered.payload,
+            key: job.key,
+            number: lease.progress.attempts,
+            clock: self.resources.preparer.cx.clock.as_ref(),
+            at_most: Duration::MAX,
+        };
+        let made = attempt.make().await;
+        let signal = self.admission.record(permit, &ready.limits, made.as_ref().err());
+        let holds = hold_changes(signal, ready.flow);
+        match made {
+            Ok(receipt) => result(Ended::Sent { answer: receipt.answer.into_owned() }, None, holds),
+            Err(error) => result(Ended::Failed(Failure::from(&error)), Some(error.kind()), holds),
+        }
+    }
+
+    /// The job of a stored delivery, with its sender built and its secrets revealed.
+    fn restore(&self, leased: &LeasedDelivery) -> Result<(Job, Arc<ReadyNotification>)> {
+        let resources = &self.resources;
+        let (sealed, registered) = (leased.sealed.as_deref(), &leased.notification);
+        let notification = resources.vault.open(&leased.project, registered, sealed)?;
+        let ready = Arc::new(resources.preparer.prepare(notification, leased.look)?);
+        // A project secret may be newer than the stored run.
+        let clean = |mut document: Value| {
+            redact(&mut document, &resources.preparer.registry, &ready.secrets);
+            RunSnapshot::step(document)
+        };
+        let subject = match &leased.document {
+            None => Subject::none(),
+            Some(document) => {
+                let steps = leased.steps.as_deref().map(read_document).transpose()?;
+                let steps = steps.as_ref().and_then(Value::as_list).unwrap_or_default();
+                Subject::run(clean(read_document(document)?), steps.iter().cloned().map(clean))
+            }
+        };
+        let job = Job {
+            // The key of the stored job, whatever a later version of this program would make of the same run.
+            key: DeliveryKey::parse(&leased.key).ok_or_else(|| broken("a stored key cannot be read any more"))?,
+            lane: subject.first().map(|run| Lane::new(run.clone(), Arc::clone(&ready.name))),
+            subject,
+            state: leased.state,
+            at: leased.at,
+            notification: Arc::clone(&ready.notification),
+            look: leased.look,
+        };
+        Ok((job, ready))
+    }
+
+    fn alarms(&self, lease: &Lease, about: &About<'_>, reason: &str) -> Vec<runbell_store::FollowUp> {
+        let delivery = Subjected {
+            id: lease.id,
+            fence: lease.fence,
+            attempt: lease.progress.attempts,
+            project: about.project,
+            uid: about.uid,
+            notification: about.notification,
+            kind: about.kind,
+            state: about.state,
+        };
+        let jobs = alarm::jobs(&self.on_failure, &self.resources.vault, &delivery, reason, self.resources.now());
+        jobs.unwrap_or_else(|error| {
+            tracing::error!(id = lease.id, reason = error.reason(), "on_failure: the operator is not notified");
+            Vec::new()
+        })
+    }
+
+    /// Ends deliveries that waited for a destination that is down longer than their schedule lasts. The operator is notified
+    /// once for each time that a destination is down.
+    pub(super) async fn end_overdue(&self) {
+        while !self.stopping.is_set() {
+            let overdue = match self.resources.store.overdue(&self.policy, OVERDUE, LEASE).await {
+                Ok(overdue) if !overdue.is_empty() => overdue,
+                Ok(_) => return,
+                Err(error) => return tracing::warn!(%error, "overdue deliveries are not ended yet"),
+            };
+            for leased in overdue {
+                let (lease, flow) = (leased.lease, leased.flow);
+                let reason = match self.admission.down_since(flow.destination) {
+                    Some(since) => format!("unreachable: the destination is down since {since}"),
+                    None => "unreachable: the destination is down".to_owned(),
+                };
+                let about = About::of_stored(&leased);
+                let follow_ups = match self.admission.report_down(flow.destination) {
+                    true => self.alarms(&lease, &about, &reason),
+                    false => Vec::new(),
+                };
+                let held = Held { after: Duration::ZERO, down: Some(reason) };
+                let completion = Completion { follow_ups, ..self.completion(lease, flow, Ended::Held(held)) };
+                if let Err(error) = self.record(completion).await {
+                    tracing::error!(id = lease.id, %error, "the end of an overdue delivery cannot be recorded");
+                }
+            }
+        }
+    }
+}
+
+/// What logs and alarms say of a delivery.
+struct About<'a> {
+    project: &'a str,
+    uid: Option<&'a str>,
+    notification: &'a str,
+    kind: &'a str,
+    state: RunState,
+}
+
+impl<'a> About<'a> {
+    fn of(what: &'a Deliverable) -> Self {
+        match what {
+            Deliverable::AtHand { job, .. } => About {
+                project: job.lane.as_ref().map_or("", Lane::project),
+                uid: job.lane.as_ref().map(Lane::uid),
+                notification: &job.notification.name,
+                kind: &job.notification.kind,
+                state: job.state,
+            },
+            Deliverable::Stored(leased) => Self::of_stored(leased),
+        }
+    }
+
+    fn of_stored(leased: &'a LeasedDelivery) -> Self {
+        About {
+            project: &leased.project,
+            uid: leased.run.as_ref().map(|run| run.uid.as_str()),
+            notification: &leased.notification.name,
+            kind: &leased.notification.kind,
+            state: leased.state,
+        }
+    }
+}
+
+/// How a refusal is recorded: the delivery waits, and no attempt is counted.
+fn held(refusal: Refusal, flow: Flow) -> (Held, Vec<HoldChange>) {
+    let held = |after| Held { after, down: None };
+    match refusal {
+        // It is claimed again as soon as its destination has room.
+        Refusal::Busy => (held(Duration::ZERO), Vec::new()),
+        Refusal::Paced(wait) => (held(wait), Vec::new()),
+        Refusal::Down(wait) => {
+            let target = HoldTarget::Destination(flow.destination);
+            (held(Duration::ZERO), vec![HoldChange { target, hold: Some(wait) }])
+        }
+    }
+}
+
+/// Holds that are kept in the store: changes of a breaker, and holds that last longer than 5 s.
+fn hold_changes(signal: Signal, flow: Flow) -> Vec<HoldChange> {
+    const KEPT: Duration = Duration::from_secs(5);
+    let destination = signal.destination.map(|change| HoldChange {
+        target: HoldTarget::Destination(flow.destination),
+        hold: match change {
+            Change::Down(wait) => Some(wait),
+            Change::Up => None,
+        },
+    });
+    let bucket = signal.bucket.filter(|wait| *wait > KEPT);
+    let bucket = bucket.map(|wait| HoldChange { target: HoldTarget::Bucket(flow), hold: Some(wait) });
+    destination.into_iter().chain(bucket).collect()
+}

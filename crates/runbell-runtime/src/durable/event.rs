@@ -1,0 +1,170 @@
+//! Events: runs that enter a state, as clients report them.
+
+use runbell_core::{Error, Findings, Look, Map, Result, RunSnapshot, RunState, Timestamp, Transition, Value, text};
+use runbell_store::{RunKey, StoreError};
+
+use super::Dispatcher;
+use super::intake::{Change, Evaluate};
+
+/// How long what names a run may be, in bytes.
+const LONGEST_NAME: usize = 1_024;
+
+/// How long the word for a state may be, in bytes.
+const LONGEST_STATE: usize = 64;
+
+/// A run's entering a state, as it is reported to a server.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The project.
+    pub project: String,
+    /// The run's uid.
+    pub uid: String,
+    /// The run's document.
+    pub run: Value,
+    /// The documents of its workflow's steps; empty for a plain run.
+    pub steps: Vec<Value>,
+    /// A new list of notifications; `None` keeps the registered one.
+    pub notifications: Option<Value>,
+    /// The state it entered; `None` for the document's own.
+    pub state: Option<RunState>,
+    /// When; `None` for the document's own time, else now.
+    pub at: Option<Timestamp>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// The run's version now.
+    pub version: i64,
+    /// The deliveries that follow, by their ids.
+    pub deliveries: Vec<i64>,
+    /// Each notification's name, and the rule that decided about it.
+    pub verdicts: Vec<(String, &'static str)>,
+}
+
+/// Why something was not taken in. Nothing of it is kept then.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum EventError {
+    /// The event is wrong: all faults, each with its field's path.
+    Invalid(Findings),
+    /// There is no such run.
+    NoRun,
+    /// A run that has ended does not start again, unless its `retry_count` rises.
+    Ended {
+        /// The state it is in.
+        from: RunState,
+        /// The state it would enter.
+        to: RunState,
+    },
+    /// The store does not take it now; report it again.
+    Store(StoreError),
+    /// A fault of Runbell's.
+    Internal(Error),
+}
+
+impl EventError {
+    /// One fault.
+    pub(super) fn invalid(path: &str, message: &str) -> Self {
+        let mut found = Findings::default();
+        found.fault(path, message);
+        EventError::Invalid(found)
+    }
+}
+
+impl From<StoreError> for EventError {
+    fn from(error: StoreError) -> Self {
+        EventError::Store(error)
+    }
+}
+
+impl Dispatcher {
+    /// Takes an event in. When this returns, everything that follows from it is on disk.
+    ///
+    /// The same event reported again changes nothing: its deliveries have the same keys.
+    ///
+    /// # Errors
+    /// See [`EventError`]; whatever it is, nothing was kept.
+    pub async fn take_in(&self, event: Event) -> Result<Taken, EventError> {
+        let Event { project, uid, run, steps, notifications, state, at } = event;
+        let run = document(&project, &uid, None, run, "run")?;
+        if state.is_none() && run.state_word().is_empty() {
+            return Err(EventError::invalid("run.status.state", "is required, or `state` beside the run"));
+        }
+        let key = RunKey { project, uid, iteration: run.iteration() };
+        // An event with a list is mostly about a new run.
+        let is_new = notifications.is_some();
+        let steps: Vec<RunSnapshot> = steps.into_iter().map(RunSnapshot::step).collect();
+        self.intake
+            .change(&key, is_new, |_, now| {
+                let mut transition = Transition::current(run.clone(), now);
+                if let Some(state) = state {
+                    transition.state = state;
+                }
+                transition.at = at.unwrap_or(transition.at);
+                let Transition { run, state: entered, at, .. } = transition;
+                let word = state.map_or_else(|| run.state_word().to_owned(), |state| state.as_str().to_owned());
+                let notifications = notifications.clone();
+                let (steps, evaluate, look) = (steps.clone(), Evaluate::Always, Look::Own);
+                Ok(Change { run, steps, state: entered, word, at, notifications, evaluate, look })
+            })
+            .await
+    }
+}
+
+/// A run's document: of the run that the path names. What of its identity is missing is filled in.
+pub(super) fn document(
+    project: &str,
+    uid: &str,
+    iteration: Option<i64>,
+    mut run: Value,
+    field: &str,
+) -> Result<RunSnapshot, EventError> {
+    let at = |path: &str| match (field, path) {
+        ("", path) => path.to_owned(),
+        (field, "" | "run") => field.to_owned(),
+        (field, path) => format!("{field}.{path}"),
+    };
+    if let Value::Map(document) = &mut run {
+        if !document.contains_key("metadata") {
+            document.insert("metadata".to_owned(), Value::Map(Map::new()));
+        }
+        if let Some(Value::Map(metadata)) = document.get_mut("metadata") {
+            for (name, wanted) in [("project", project), ("uid", uid)] {
+                match metadata.get(name) {
+                    Some(Value::String(given)) if given == wanted => {}
+                    None | Some(Value::Null) => {
+                        metadata.insert(name.to_owned(), Value::from(wanted));
+                    }
+                    Some(_) => {
+                        let message = format!("must be that of the path, `{}`", text::one_line(wanted, 80));
+                        return Err(EventError::invalid(&at(&format!("metadata.{name}")), &message));
+                    }
+                }
+            }
+            for (name, most) in [("name", LONGEST_NAME), ("uid", LONGEST_NAME)] {
+                if metadata.get(name).and_then(Value::as_str).is_some_and(|text| text.len() > most) {
+                    return Err(EventError::invalid(
+                        &at(&format!("metadata.{name}")),
+                        &format!("is longer than {most} bytes"),
+                    ));
+                }
+            }
+            if metadata.get("iteration").is_some_and(|given| {
+                !matches!(given, Value::Null) && given.as_i64().is_none_or(|iteration| iteration < 0)
+            }) {
+                return Err(EventError::invalid(&at("metadata.iteration"), "must be a whole number of at least 0"));
+            }
+            if let Some(iteration) = iteration.filter(|iteration| *iteration > 0) {
+                metadata.insert("iteration".to_owned(), Value::from(iteration));
+            }
+        }
+    }
+    if run.at(&["status", "state"]).and_then(Value::as_str).is_some_and(|word| word.len() > LONGEST_STATE) {
+        return Err(EventError::invalid(&at("status.state"), &format!("is longer than {LONGEST_STATE} bytes")));
+    }
+    RunSnapshot::new(run).map_err(|error| {
+        let (path, message) = error.message().split_once(": ").unwrap_or(("", error.message()));
+        EventError::invalid(&at(path), message)
+    })
+}
