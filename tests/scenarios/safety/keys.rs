@@ -95,7 +95,7 @@ async fn a_key_is_replaced_while_secrets_stay() {
     assert!(!key_file(&folder).exists());
 
     let server = start(&format!("{new},{old}"));
-    server.until_logged("secrets were sealed anew with the present key").await;
+    server.until_logged("secrets were sealed again with the present key").await;
     assert!(tell(&server, "completed").await.starts_with("\"sent\""));
     server.stop().await;
 
