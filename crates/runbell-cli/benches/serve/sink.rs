@@ -68,7 +68,9 @@ impl Sink {
         let noting = Arc::clone(&notes);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(accept(tokio::net::TcpListener::from_std(listener).expect("a listener"), noting));
+            runtime.block_on(async {
+                accept(tokio::net::TcpListener::from_std(listener).expect("a listener"), noting).await;
+            });
         });
         Sink { address, notes }
     }
