@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::driver::Driver;
 use crate::event::{Request, event, event_of, lane};
+use crate::flow::{Pace, Since};
 use crate::goals::Goals;
 use crate::refusing::{BlackHole, Refusing};
 use crate::server::Server;
@@ -20,11 +21,12 @@ const LIMIT: Duration = Duration::from_secs(150);
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// The time between two events of a healthy flow beside dead destinations.
-pub(crate) const EVERY: Duration = Duration::from_millis(10);
+const EVERY: Duration = Duration::from_millis(10);
 
-/// How many events a healthy flow of this length has.
-pub(crate) fn events_in(length: Duration) -> usize {
-    usize::try_from(length.as_millis() / EVERY.as_millis()).expect("small")
+/// A healthy flow of this length.
+pub(crate) fn pace(length: Duration) -> Pace {
+    let count = usize::try_from(length.as_millis() / EVERY.as_millis()).expect("small");
+    Pace { every: EVERY, count, since: Since::Due }
 }
 
 /// Loads the events that `make` returns for 0, 1, … below `count`, `deliveries` in all; returns how many were accepted.

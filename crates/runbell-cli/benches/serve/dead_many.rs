@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::bench::{Bench, folder};
-use crate::dead::{EVERY, events_in, load, rest, still_waiting};
+use crate::dead::{load, pace, rest, still_waiting};
 use crate::driver::Driver;
 use crate::event::event;
 use crate::flow::steady;
@@ -20,7 +20,7 @@ pub(crate) async fn dead_many(bench: &mut Bench) {
     let token = server.token().await;
     let driver = Driver::new(server.address, &token);
 
-    let mut alone = steady(&driver, sink, "alone", EVERY, events_in(sizes.alone)).await;
+    let mut alone = steady(&driver, sink, "alone", pace(sizes.alone)).await;
     alone.show("alone");
     // In turn over the destinations.
     let make = |number| {
@@ -28,7 +28,7 @@ pub(crate) async fn dead_many(bench: &mut Bench) {
         vec![event(&uid, &refusing.url_at(number % destinations, &uid))]
     };
     let loaded = load(&driver, destinations * each, destinations * each, goals, make).await;
-    let mut beside = steady(&driver, sink, "beside", EVERY, events_in(sizes.window)).await;
+    let mut beside = steady(&driver, sink, "beside", pace(sizes.window)).await;
     beside.compare("beside them", &mut alone, goals);
     rest(&server, &token, sizes.rest, 5.0, goals).await;
     still_waiting(&server, &token, loaded, goals).await;

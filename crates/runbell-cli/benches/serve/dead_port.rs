@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use crate::bench::{Bench, folder};
-use crate::dead::{EVERY, events_in, load_dead_port, rest, still_waiting};
+use crate::dead::{load_dead_port, pace, rest, still_waiting};
 use crate::driver::Driver;
 use crate::flow::{Burst, burst, steady};
 use crate::goals::Goals;
@@ -26,7 +26,7 @@ pub(crate) async fn dead_port(bench: &mut Bench) {
     let driver = Driver::new(server.address, &token);
 
     let before = burst(bench, &server, &driver, "alone-before").await;
-    let mut alone = steady(&driver, &bench.sink, "alone", EVERY, events_in(bench.sizes.alone)).await;
+    let mut alone = steady(&driver, &bench.sink, "alone", pace(bench.sizes.alone)).await;
     let after = burst(bench, &server, &driver, "alone-after").await;
     alone.show("alone");
     let rate = f64::midpoint(before.rate, after.rate);
@@ -35,7 +35,7 @@ pub(crate) async fn dead_port(bench: &mut Bench) {
 
     let loaded = load_dead_port(&driver, &bench.sizes, 0, &refusing, &hole, &mut bench.goals).await;
     let first = burst(bench, &server, &driver, "beside-first").await;
-    let mut beside = steady(&driver, &bench.sink, "beside", EVERY, events_in(bench.sizes.window)).await;
+    let mut beside = steady(&driver, &bench.sink, "beside", pace(bench.sizes.window)).await;
     let last = burst(bench, &server, &driver, "beside-last").await;
     beside.compare("beside them", &mut alone, &mut bench.goals);
     for (what, burst) in [("at first", first), ("at last", last)] {

@@ -49,9 +49,26 @@ impl Flow {
     }
 }
 
-/// Posts `count` events on one connection, one every `every`. A client that waits for a late response falls behind; the
-/// times of the events it should have posted meanwhile count from then.
-pub(crate) async fn steady(driver: &Driver, sink: &Sink, name: &str, every: Duration, count: usize) -> Flow {
+/// The beginning of an event's time, for a client that waited for a late response and has fallen behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// The request. The wait of the events behind a late response does not count.
+    Posted,
+    /// The time at which the event should have been posted.
+    Due,
+}
+
+/// One client's events.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) every: Duration,
+    pub(crate) count: usize,
+    pub(crate) since: Since,
+}
+
+/// Posts events at a steady pace on one connection, each after the response to the one before.
+pub(crate) async fn steady(driver: &Driver, sink: &Sink, name: &str, pace: Pace) -> Flow {
+    let Pace { every, count, since } = pace;
     let start = Instant::now();
     let due = |number: usize| start + every * u32::try_from(number).expect("small");
     let end = due(count) + GRACE;
@@ -60,7 +77,7 @@ pub(crate) async fn steady(driver: &Driver, sink: &Sink, name: &str, every: Dura
     for number in 0..count {
         let uid = format!("{name}-{number}");
         let (path, body) = event(&uid, &sink.url(&uid));
-        let is_late = Instant::now() > due(number);
+        let is_late = since == Since::Due && Instant::now() > due(number);
         sleep_until(due(number).into()).await;
         let at = if is_late { due(number) } else { Instant::now() };
         let post = async {

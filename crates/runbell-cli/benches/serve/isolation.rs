@@ -9,13 +9,12 @@ use serde_json::json;
 use crate::bench::{Bench, folder};
 use crate::driver::Driver;
 use crate::event::event;
-use crate::flow::steady;
+use crate::flow::{Pace, Since, steady};
 use crate::server::Server;
 
 /// How many events go to the healthy target, one every few milliseconds, and how many to each of the others meanwhile.
-const HEALTHY: usize = 2_000;
+const HEALTHY: Pace = Pace { every: Duration::from_millis(2), count: 2_000, since: Since::Posted };
 const OTHERS: usize = 2_000;
-const EVERY: Duration = Duration::from_millis(2);
 
 pub(crate) async fn isolation(bench: &mut Bench) {
     println!("── a healthy target beside a dead and a slow one");
@@ -28,12 +27,12 @@ pub(crate) async fn isolation(bench: &mut Bench) {
     let server = Server::start(&folder.path().join("isolation.db"), json!({}));
     let token = server.token().await;
     let driver = Driver::new(server.address, &token);
-    let mut alone = steady(&driver, sink, "alone", EVERY, HEALTHY).await;
+    let mut alone = steady(&driver, sink, "alone", HEALTHY).await;
     let others: Vec<_> = (0..OTHERS)
         .flat_map(|number| [event(&format!("slow-{number}"), &slow), event(&format!("dead-{number}"), &dead)])
         .collect();
-    let (mut beside, _) = join(steady(&driver, sink, "beside", EVERY, HEALTHY), driver.post_all(others, 2)).await;
-    let mut after = steady(&driver, sink, "after", EVERY, HEALTHY).await;
+    let (mut beside, _) = join(steady(&driver, sink, "beside", HEALTHY), driver.post_all(others, 2)).await;
+    let mut after = steady(&driver, sink, "after", HEALTHY).await;
     alone.show("alone");
     beside.compare("while they are accepted", &mut alone, goals);
     after.compare("while they are tried again", &mut alone, goals);

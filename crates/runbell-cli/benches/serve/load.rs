@@ -13,11 +13,11 @@ use crate::filled;
 use crate::goals::Goals;
 use crate::server::Server;
 use crate::sink::Sink;
+use crate::sizes::BARE;
 use crate::times::{ms, percentile, thread_cpu};
 
-/// How many connections the events come on, and how many requests the bare client has under way.
+/// How many connections the events come on.
 const CONNECTIONS: usize = 32;
-const BARE: usize = 64;
 
 /// How long the deliveries may take after the last event.
 const GRACE: Duration = Duration::from_secs(120);

@@ -2,6 +2,7 @@
 //!
 //! Server, sink and driver share the machine's cores, so the server's own CPU time is what decides.
 //! `cargo bench -p runbell-cli --bench serve -- dead-port healing` runs two parts; without a name all parts run.
+//! The variables `RUNBELL_BENCH_*` (see `sizes`) make the parts smaller, for trying out.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

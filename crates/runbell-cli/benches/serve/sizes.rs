@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// How many requests the bare client of `load` has under way.
+pub(crate) const BARE: usize = 64;
+
 /// Sizes and lengths. The default is the full size, which alone proves a goal.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sizes {
@@ -51,7 +54,7 @@ impl Sizes {
     /// Reads the variables; a variable that is not set leaves its full size.
     ///
     /// # Errors
-    /// When a variable is not a whole number above 0, or asks for more lanes than there are deliveries.
+    /// When a variable is not a whole number above 0, leaves the bare client too few requests, or asks for more lanes than there are deliveries.
     pub(crate) fn from_environment() -> Result<Self, String> {
         let mut sizes = Sizes::default();
         for (name, size) in [
@@ -76,6 +79,9 @@ impl Sizes {
             if let Some(number) = number(name)? {
                 *length = Duration::from_secs(number);
             }
+        }
+        if sizes.events < BARE {
+            return Err(format!("RUNBELL_BENCH_EVENTS: is below {BARE}, one for each of the bare client's loops"));
         }
         if sizes.lanes * 2 > sizes.refused {
             return Err("RUNBELL_BENCH_LANES: is more than half of RUNBELL_BENCH_REFUSED; make it smaller".to_owned());
