@@ -16,7 +16,7 @@ const START_UP: Duration = Duration::from_millis(10);
 pub(crate) fn bench() -> Result<()> {
     let mut missed = Vec::new();
     for (what, args) in [
-        ("conditions", ["bench", "-p", "runbell-render", "--bench", "condition", "--quiet"]),
+        ("conditions", ["bench", "-p", "runbell-jinja", "--bench", "condition", "--quiet"]),
         ("html", ["bench", "-p", "runbell-render", "--bench", "html", "--quiet"]),
         ("dispatch", ["bench", "-p", "runbell", "--bench", "dispatch", "--quiet"]),
         ("serve", ["bench", "-p", "runbell-cli", "--bench", "serve", "--quiet"]),

@@ -8,8 +8,7 @@ use runbell_core::{
     ConditionOutcome, DeliveryKey, Error, ErrorKind, Links, Message, Notification, Reason, Rendered, Result,
     RunSnapshot, SecretValues, Transition, Value, Verdict, text, verdict,
 };
-use runbell_render::condition::Outcome;
-use runbell_render::template::TemplateValue;
+use runbell_jinja::{Outcome, TemplateValue};
 use runbell_render::text::compose;
 
 use crate::prepared::{Prepared, Unprepared, Workshop};
@@ -120,9 +119,9 @@ impl Plan {
             match prepared.condition.evaluate(&run, prepared.template()) {
                 Outcome::True => ConditionOutcome::True,
                 Outcome::False => ConditionOutcome::False,
-                Outcome::Ignored(cause, why) => {
-                    note = Some(format!("condition ignored ({cause}): {why}"));
-                    ConditionOutcome::Ignored(cause.to_string())
+                Outcome::Ignored(fault) => {
+                    note = Some(format!("condition ignored ({}): {fault}", fault.cause));
+                    ConditionOutcome::Ignored(fault.cause.to_string())
                 }
             }
         };

@@ -8,8 +8,7 @@ use runbell_core::{
     BuildContext, Error, ErrorKind, Findings, Kind, Layer, Limits, MASK, Map, Notification, REDACTED, Registry, Result,
     SecretValues, Sender, Value, schema,
 };
-use runbell_render::condition::Condition;
-use runbell_render::template::TemplateValue;
+use runbell_jinja::{Condition, TemplateValue};
 
 use crate::secrets;
 
@@ -120,8 +119,9 @@ impl Workshop {
     fn find_faults(&self, notification: &Notification) -> Findings {
         let mut found = Findings::default();
         let condition = Condition::compile(&notification.condition);
-        if let Some((cause, why)) = condition.fault() {
-            found.warning("condition", format!("is ignored, so the notification is always sent ({cause}: {why})"));
+        if let Some(fault) = condition.fault() {
+            let cause = fault.cause;
+            found.warning("condition", format!("is ignored, so the notification is always sent ({cause}: {fault})"));
         }
         let kind = match self.registry.get(&notification.kind) {
             Ok(kind) => kind,

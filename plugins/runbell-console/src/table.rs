@@ -4,7 +4,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, ContentLineStyle, LineSt
 use runbell_core::{RunSnapshot, RunState, Value};
 use runbell_render::python::{dict_to_str, str_of};
 
-use runbell_core::text::{inert_line, inert_lines};
+use runbell_core::text::{ending, inert_line, inert_lines, one_line};
 
 /// What the line below the header is made of.
 pub(crate) const RULE: char = '─';
@@ -50,12 +50,11 @@ fn text_of(run: &RunSnapshot, path: &[&str]) -> String {
 
 fn row_of(run: &RunSnapshot) -> Row {
     let uid = text_of(run, &["metadata", "uid"]);
-    let tail = uid.char_indices().rev().nth(5).map_or(0, |(at, _)| at);
     Row {
         state: inert_line(&text_of(run, &["status", "state"])),
         name: inert_line(&text_of(run, &["metadata", "name"])),
         kind: inert_line(run.step_kind()),
-        uid: format!("..{}", inert_line(&uid[tail..])),
+        uid: format!("..{}", inert_line(ending(&uid, 6))),
         results: results_of(run),
     }
 }
@@ -119,7 +118,7 @@ fn fitted(row: &Row, width: usize, notes: &mut Vec<String>) -> Vec<String> {
         let middle = MOST_LINES / 2;
         lines.splice(middle..middle + left_out, [format!("… {left_out} lines left out …")]);
         let what = if row.state == RunState::Error.as_str() { "error" } else { "results" };
-        let name = runbell_core::text::one_line(&row.name, 40);
+        let name = one_line(&row.name, 40);
         notes.push(format!("{left_out} lines of the {what} of `{name}` left out to fit the terminal"));
     }
     lines

@@ -3,10 +3,10 @@
 use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
-use runbell_core::text::{is_inert, visible};
+use runbell_core::text::{Unit, cut, is_inert, visible};
 use runbell_core::{DeliveryKey, Error, ErrorKind, MailMessage, Message, Result};
 use runbell_render::html::{self, Flavour};
-use runbell_render::{cut, plain};
+use runbell_render::plain;
 
 use crate::params::address;
 
@@ -93,7 +93,7 @@ fn subject(message: &Message) -> String {
         matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
     };
     let first = headline.split(ends).next().unwrap_or_default().trim();
-    cut(first, SUBJECT).chars().map(|c| if is_inert(c) { c } else { visible(c) }).collect()
+    cut(first, SUBJECT, Unit::Characters).chars().map(|c| if is_inert(c) { c } else { visible(c) }).collect()
 }
 
 /// Date, the id by which a repeated mail is known, and the thread of the run's mails.

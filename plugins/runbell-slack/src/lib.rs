@@ -4,6 +4,7 @@ mod blocks;
 mod escape;
 mod fit;
 mod label;
+mod limits;
 
 use runbell_core::{
     BuildContext, Findings, HeaderValue, HttpRequest, Map, Message, Receipt, Result, SenderKind, Value,

@@ -5,6 +5,7 @@ use std::io::{PipeReader, Read as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use runbell::text::{self, Unit};
 use tokio::sync::oneshot;
 
 /// The longest line that is shown, in characters.
@@ -54,7 +55,7 @@ impl Tail {
 
 /// Cuts every line to what is shown. After masking, so that no part of a secret is left.
 pub(super) fn cut(text: &str) -> String {
-    text.lines().map(|line| line.chars().take(LINE).collect::<String>()).collect::<Vec<_>>().join("\n")
+    text.lines().map(|line| text::cut(line, LINE, Unit::Characters)).collect::<Vec<_>>().join("\n")
 }
 
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use jiff::tz::{Offset, TimeZone};
+use runbell_core::text::{Unit, cut};
 use runbell_core::{Links, RunSnapshot, Value};
 
-use crate::cut::cut;
 use crate::python;
 
 /// How deep nested parameters and results are laid out line by line; below that they are written as Python does.
@@ -63,7 +63,7 @@ impl<'r> Facts<'r> {
         };
         facts.kind = facts.cut_to(kind, detail.value);
         if let Some(iteration) = document.at(&["metadata", "iteration"]) {
-            facts.iteration = cut(&python::str_of(iteration), 40).into_owned();
+            facts.iteration = cut(&python::str_of(iteration), 40, Unit::Characters).into_owned();
         }
         let start = Moment::new(&text_at(document, &["status", "start_time"]));
         let end = Moment::new(&text_at(document, &["status", "end_time"]));
@@ -92,8 +92,8 @@ impl<'r> Facts<'r> {
 
     fn cut_to(&mut self, text: Cow<'r, str>, limit: usize) -> Cow<'r, str> {
         let shown = match &text {
-            Cow::Borrowed(text) => cut(text, limit),
-            Cow::Owned(owned) => match cut(owned, limit) {
+            Cow::Borrowed(text) => cut(text, limit, Unit::Characters),
+            Cow::Owned(owned) => match cut(owned, limit, Unit::Characters) {
                 Cow::Borrowed(_) => return text,
                 Cow::Owned(cut) => Cow::Owned(cut),
             },
@@ -186,7 +186,7 @@ impl Lines {
 
     /// Appends a text whose further lines are indented, so that they cannot be taken for pairs.
     fn text(&mut self, text: &str, depth: usize, limit: usize) {
-        let shown = cut(text, limit);
+        let shown = cut(text, limit, Unit::Characters);
         self.cut |= matches!(shown, Cow::Owned(_));
         if !shown.contains('\n') {
             return self.out.push_str(&shown);
@@ -223,7 +223,7 @@ impl Moment {
             (at, offset)
         });
         let shown = match parsed {
-            None => cut(text, 40).into_owned(),
+            None => cut(text, 40, Unit::Characters).into_owned(),
             Some((at, offset)) => {
                 let mut shown = to_the_second(text, at);
                 match offset {

@@ -15,12 +15,11 @@ use std::sync::{Arc, LazyLock};
 
 use minijinja::value::Object;
 use minijinja::{AutoEscape, Environment, Template, Value, context};
+use runbell_core::text::{Unit, cut, ending};
 use runbell_core::{Error, ErrorKind, Message, Result, RunSnapshot};
 
 pub use escape::Flavour;
 pub(crate) use facts::{Detail, Facts};
-
-use crate::cut::cut;
 
 /// The longest first line of a text that is shown whole, in characters.
 const HEADLINE: usize = 1_000;
@@ -120,7 +119,8 @@ impl<'m> Page<'m> {
     fn fit(&self, limit: usize) -> Result<Html> {
         let mut notes = Vec::new();
         // With a table, empty though it is.
-        let frame = units(&self.page(if self.message.runs.is_empty() { "" } else { " " }, "", &mut notes)?);
+        let frame =
+            Unit::Utf16.length(&self.page(if self.message.runs.is_empty() { "" } else { " " }, "", &mut notes)?);
         let room = limit.checked_sub(frame).ok_or_else(|| {
             Error::new(ErrorKind::Render, "not even the headline fits the target's limit").with("limit", limit)
         })?;
@@ -156,7 +156,7 @@ impl<'m> Page<'m> {
 
     /// How many units a closing note takes, generously.
     fn note_units(&self, note: &str) -> usize {
-        if note.is_empty() { 0 } else { 400 + 6 * units(note) + units(&self.link()) }
+        if note.is_empty() { 0 } else { 400 + 6 * Unit::Utf16.length(note) + Unit::Utf16.length(&self.link()) }
     }
 
     /// Every run, how much that takes, and whether anything was cut; `None` when it is more than `room`.
@@ -172,12 +172,12 @@ impl<'m> Page<'m> {
             // they have grown by a tenth of the room.
             if rows.len() > room && rows.len() - counted > room / 10 {
                 counted = rows.len();
-                if units(&rows) > room {
+                if Unit::Utf16.length(&rows) > room {
                     return Ok(None);
                 }
             }
         }
-        let used = if rows.len() <= room { rows.len() } else { units(&rows) };
+        let used = if rows.len() <= room { rows.len() } else { Unit::Utf16.length(&rows) };
         Ok((used <= room).then_some((rows, used, cut)))
     }
 
@@ -194,7 +194,7 @@ impl<'m> Page<'m> {
         for index in order.take(room / SMALLEST_ROW) {
             let mut row = String::new();
             self.row(&runs[index], detail, &mut row)?;
-            let Some(left) = room.checked_sub(units(&row)) else { break };
+            let Some(left) = room.checked_sub(Unit::Utf16.length(&row)) else { break };
             room = left;
             kept.push((index, row));
         }
@@ -240,7 +240,7 @@ impl<'m> Page<'m> {
     fn page(&self, rows: &str, more: &str, notes: &mut Vec<String>) -> Result<String> {
         let (headline, rest) = headline(self.message);
         let state = self.message.state.as_str();
-        let (shown, text) = (cut(&headline, HEADLINE), cut(rest, TEXT));
+        let (shown, text) = (cut(&headline, HEADLINE, Unit::Characters), cut(rest, TEXT, Unit::Characters));
         if matches!(shown, Cow::Owned(_)) || matches!(text, Cow::Owned(_)) {
             notes.push("the text was cut".to_owned());
         }
@@ -269,16 +269,10 @@ impl<'m> Page<'m> {
     }
 }
 
-/// The units in which limits are counted.
-fn units(text: &str) -> usize {
-    // One for each character, one more for each that takes four bytes.
-    text.bytes().map(|byte| usize::from(byte & 0xc0 != 0x80) + usize::from(byte >= 0xf0)).sum()
-}
-
 /// The end of a uid, as MLRun shortens it.
 fn short_uid(uid: &str) -> String {
-    match uid.char_indices().rev().nth(7) {
-        Some((at, _)) if at > 0 => format!("…{}", &uid[at..]),
+    match ending(uid, 8) {
+        end if end.len() < uid.len() => format!("…{end}"),
         _ => uid.to_owned(),
     }
 }
