@@ -1,6 +1,6 @@
 //! Conditions: whether a notification is sent, decided by a template over the run and the notification.
 //!
-//! **Invariant:** whatever the condition and the run, [`Condition::evaluate`] returns within milliseconds; it never
+//! **Invariant:** for every condition and every run [`Condition::evaluate`] returns within milliseconds; it never
 //! panics and never aborts the process. A condition that cannot be decided is [`Outcome::Ignored`], and the
 //! notification is sent.
 

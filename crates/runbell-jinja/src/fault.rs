@@ -39,7 +39,7 @@ impl fmt::Display for Cause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
-    /// What kind of fault it is.
+    /// The cause, for programs.
     pub cause: Cause,
     /// The line in the source, counted from 1, where it is known.
     pub line: Option<usize>,
@@ -85,7 +85,7 @@ impl Fault {
         Fault { cause, line: error.line(), message }
     }
 
-    /// An error of the engine's compiler. jinja2 would not compile the source either, whatever kind the error has.
+    /// An error of the engine's compiler. jinja2 would not compile the source either, so the cause is the syntax.
     pub(crate) fn of_compiler(error: &Error, source: &str) -> Fault {
         Fault { cause: Cause::Syntax, ..Fault::of(error, source) }
     }

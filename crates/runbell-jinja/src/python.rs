@@ -1,4 +1,4 @@
-//! Python's spelling of single values: what `repr()` prints of a boolean, a float and a text.
+//! Python's spelling of single values: a boolean, a float and a text as `repr()` prints them.
 
 use std::fmt::{self, Write};
 

@@ -188,8 +188,8 @@ fn faults(node: &Node, found: &mut Vec<BodyFault>) {
     }
 }
 
-/// What `{{ runs }}` shows of one run: `project`, `name`, `host`, and `status` with `state` and then the error or,
-/// without one, the results. What the run does not have is left out.
+/// One run as `{{ runs }}` shows it: `project`, `name`, `host`, and `status` with `state` and then the error or, without
+/// one, the results. Fields that the run lacks are left out.
 pub fn summary(run: &Value) -> Value {
     let mut summary = Map::new();
     let mut status = Map::new();

@@ -1,4 +1,4 @@
-//! Texts of Runbell: what a message says, in each form. Pure: no I/O, no clock, nothing kept between calls but compiled
+//! The texts of a message, in each form. Pure: no I/O, no clock, nothing kept between calls but compiled
 //! templates.
 //!
 //! [`text`] composes the text of a notification; [`Body`] renders the webhook's `override_body`; [`html`] makes the HTML

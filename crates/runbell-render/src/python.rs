@@ -1,4 +1,4 @@
-//! Python's spelling of values: what `str()` and `repr()` print.
+//! Python's spelling of values, as `str()` and `repr()` print them.
 //!
 //! MLRun puts values into texts with `str()`, so its users know `1e-07`, `True`, `None` and `{'a': [1]}`.
 

@@ -219,8 +219,8 @@ impl Title {
 }
 
 /// Finds the author's words in the composed text: after the last `": "` or at the beginning, and with nothing but the
-/// lines on retries behind them. What comes before is made of run data, which could hold the same words, but cannot
-/// come last. Not found, all of it is taken for run data.
+/// lines on retries behind them. The text before is made of run data, which could hold the same words, but cannot
+/// come last. If they are not found, the whole text counts as run data.
 fn own_part<'t>(text: &'t str, own: &str) -> (&'t str, &'t str, &'t str) {
     if own.is_empty() {
         return (text, "", "");

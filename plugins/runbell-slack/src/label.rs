@@ -1,4 +1,4 @@
-//! One run in two columns: its state and name, and what came of it.
+//! One run in two columns: its state and name, and its results or error.
 
 use std::borrow::Cow;
 

@@ -2,7 +2,7 @@
 //!
 //! Single limits are from Slack's Block Kit reference. The one on all blocks together is not documented; messages
 //! are refused with `msg_blocks_too_long` from about 13,200 characters on, and containers count
-//! (slackapi/bolt-js#2509 and #2867), so what stands around a text is counted here too.
+//! (slackapi/bolt-js#2509 and #2867), so the JSON around a text is counted here too.
 
 /// Blocks in a message.
 pub(crate) const BLOCKS: usize = 50;
@@ -22,8 +22,8 @@ pub(crate) const FIELDS: usize = 8;
 /// Characters in all blocks together.
 pub(crate) const TOTAL: usize = 13_000;
 
-/// What a block costs beside its texts: `{"type":"context","elements":[]},`.
+/// The cost of a block beside its texts: `{"type":"context","elements":[]},`.
 pub(crate) const BLOCK_COST: usize = 40;
 
-/// What a text costs beside its characters: `{"type":"mrkdwn","text":"","verbatim":true},`.
+/// The cost of a text beside its characters: `{"type":"mrkdwn","text":"","verbatim":true},`.
 pub(crate) const TEXT_COST: usize = 46;

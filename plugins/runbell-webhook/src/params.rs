@@ -1,4 +1,4 @@
-//! The params: typed, documented, and checked for what a schema cannot say.
+//! The params: typed, documented, and checked beyond the schema.
 
 use std::borrow::Cow;
 use std::fmt;

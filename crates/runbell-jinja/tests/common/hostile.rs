@@ -2,7 +2,7 @@
 
 use runbell_core::{Map, Value};
 
-/// `piece` repeated up to the longest source that is taken, inside `{{ … }}`.
+/// `piece` repeated up to the longest source that is accepted, inside `{{ … }}`.
 fn row(before: &str, piece: &str, after: &str) -> String {
     let room = 4096 - "{{  }}".len() - before.len() - after.len();
     format!("{{{{ {before}{}{after} }}}}", piece.repeat(room / piece.len()))
@@ -37,7 +37,7 @@ pub(crate) fn large_run() -> Value {
     Value::Map(Map::from_iter([("metadata".into(), Value::Map(metadata)), ("status".into(), Value::Map(status))]))
 }
 
-/// The table: what each is, and its source.
+/// The table: the name of each condition, and its source.
 pub(crate) fn conditions() -> Vec<(String, String)> {
     let mut table: Vec<(String, String)> = Vec::new();
     for (open, close) in

@@ -1,4 +1,4 @@
-//! What is shown of a run, in HTML as in plain text.
+//! The facts of a run that are shown, in HTML as in plain text.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(crate) struct Detail {
     pub(crate) error: usize,
 }
 
-/// What is shown of a run. Texts are raw: whoever writes them out escapes them.
+/// The facts of a run. Texts are raw: the writer escapes them.
 #[derive(Debug, Default)]
 pub(crate) struct Facts<'r> {
     pub(crate) state: Cow<'r, str>,
@@ -142,7 +142,7 @@ impl Lines {
     fn pair(&mut self, depth: usize, key: &str, value: &Value) {
         if self.count >= LINES || self.out.len() >= self.detail.cell {
             self.left_out += usize::from(depth == 0);
-            // What is nested in something that is shown is simply not there.
+            // The members of a value that is left out are left out too.
             self.cut = true;
             return;
         }
@@ -208,7 +208,7 @@ struct Moment {
 }
 
 impl Moment {
-    /// `None` for an empty text. What is no time is shown as it is.
+    /// `None` for an empty text. A text that is no time is shown as it is.
     fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.is_empty() {

@@ -1,6 +1,6 @@
 //! A message as HTML: one template for mail, git and notebook.
 //!
-//! Styles are inline, for mail programs and notebooks drop everything else; sites such as GitHub drop the styles too,
+//! Styles are inline, because mail programs and notebooks drop all others; sites such as GitHub drop inline styles too,
 //! and nothing depends on them: states have a symbol and a word, columns have borders. No colour is set for text or
 //! background, so that dark surroundings stay dark, and there are no images.
 //!
@@ -40,19 +40,19 @@ const SHORT_NAME: usize = 28;
 /// The least a run takes, so that no more of them are rendered than can ever fit.
 const SMALLEST_ROW: usize = 64;
 
-/// A message as HTML, and what was cut to make it fit.
+/// A message as HTML, and notes on the cuts that made it fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Html {
     /// The HTML: a fragment without `<html>` around it.
     pub html: String,
-    /// What was cut, for report and preview.
+    /// One note for each cut, for report and preview.
     pub notes: Vec<String>,
 }
 
 /// Renders `message` in at most `limit` UTF-16 units, which is how browsers and most web services count characters.
 ///
-/// What does not fit is left out with a count: long values first, then runs; the run itself and the failed ones are
-/// kept the longest. HTML that was given with the message is returned as it is, whatever its length.
+/// Parts that do not fit are left out with a count: long values first, then runs; the run itself and the failed ones are
+/// kept the longest. HTML given with the message is returned as it is, of any length.
 ///
 /// # Errors
 /// [`ErrorKind::Render`] when not even the headline fits.
@@ -63,7 +63,7 @@ pub fn render(message: &Message, flavour: Flavour, limit: usize) -> Result<Html>
     Page::new(message, flavour)?.fit(limit)
 }
 
-/// The first line of a message as MLRun heads it, `[{severity}] {name}: {text}`, and what follows it.
+/// The first line of a message as MLRun heads it, `[{severity}] {name}: {text}`, and the rest.
 pub(crate) fn headline(message: &Message) -> (String, &str) {
     let (first, rest) = message.text.split_once('\n').unwrap_or((&message.text, ""));
     let colon = if message.name.is_empty() { "" } else { ": " };
@@ -168,7 +168,7 @@ impl<'m> Page<'m> {
         let mut counted = 0;
         for run in self.message.runs.iter() {
             cut |= self.row(run, detail, &mut rows)?;
-            // No text has more units than bytes, so most need not be counted; others are counted anew whenever
+            // No text has more units than bytes, so most need not be counted; others are counted again whenever
             // they have grown by a tenth of the room.
             if rows.len() > room && rows.len() - counted > room / 10 {
                 counted = rows.len();
@@ -362,7 +362,7 @@ impl Object for Row {
 const MESSAGE: &str = "message.html";
 const RUN: &str = "run.html";
 
-/// Without its line breaks, which are there for whoever reads the template.
+/// The template without its line breaks, which are for its readers.
 fn on_one_line(template: &str) -> String {
     template.lines().map(str::trim_start).collect()
 }

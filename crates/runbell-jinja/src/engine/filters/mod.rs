@@ -115,7 +115,7 @@ fn unique(state: &mut State<'_, '_>, value: &Value, args: Rest<ValueOrKwargs>) -
     let mut kept = Vec::new();
     for (key, item) in keyed(state, value, &look)? {
         if key.as_object().is_some() {
-            return Err(refuse("containers cannot be told apart by `unique`"));
+            return Err(refuse("`unique` cannot compare containers"));
         }
         if seen.insert(key) {
             kept.push(item);
