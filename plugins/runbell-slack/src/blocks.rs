@@ -238,10 +238,22 @@ fn own_part<'t>(text: &'t str, own: &str) -> (&'t str, &'t str, &'t str) {
 
 #[cfg(test)]
 mod tests {
-    use super::own_part;
+    use super::{HEADER, Title, own_part, units};
 
     #[test]
-    fn the_authors_part_is_found_whatever_the_project_is_called() {
+    fn a_header_ends_between_characters_as_readers_see_them() {
+        for (before, next, header) in
+            [("x", "y", HEADER), ("x", "e\u{301}", HEADER - 1), ("", "👍\u{1f3fd}", HEADER - 1)]
+        {
+            let start = format!("{}{before}", "x".repeat(HEADER - 1 - before.len()));
+            let title = Title { text: format!("{start}{next} and more"), own: 0..0 };
+            let (shown, rest) = title.split();
+            assert_eq!((units(shown), rest), (header, shown.len()), "{next:?}");
+        }
+    }
+
+    #[test]
+    fn the_authors_part_is_found_for_every_name_of_a_project() {
         for (text, own, expected) in [
             ("Run completed in project p: hi", "hi", ("Run completed in project p: ", "hi", "")),
             ("Run completed in project hi: hi", "hi", ("Run completed in project hi: ", "hi", "")),

@@ -50,6 +50,13 @@ pub(super) fn add_to(env: &mut Environment<'static>, filters: &'static [&'static
     env.add_test("divisibleby", |state: &mut State<'_, '_>, value: &Value, divisor: &Value| {
         remainder(state, value, divisor, 0)
     });
+    add_types(env);
+    env.add_test("filter", |value: &Value| known(value, filters));
+    env.add_test("test", |value: &Value| known(value, tests));
+}
+
+/// The tests of a value's type and letter case.
+fn add_types(env: &mut Environment<'static>) {
     // Booleans are numbers in Python; texts, dicts and missing values answer to `len()` and `[]`.
     env.add_test("number", |value: &Value| Number::of(value).is_some());
     env.add_test("integer", |value: &Value| {
@@ -76,8 +83,6 @@ pub(super) fn add_to(env: &mut Environment<'static>, filters: &'static [&'static
         let text = print::to_text(state, value)?;
         Ok::<bool, Error>(text.chars().any(char::is_uppercase) && !text.chars().any(char::is_lowercase))
     });
-    env.add_test("filter", |value: &Value| known(value, filters));
-    env.add_test("test", |value: &Value| known(value, tests));
 }
 
 /// Whether a value is one of `names`. A value that is no text is not.

@@ -187,48 +187,9 @@ fn statement(
 ) -> Result<(), Fault> {
     match word {
         "if" | "elif" => parser.tuple(false, None),
-        "for" => {
-            target(parser, |parser| parser.is_name("in"))?;
-            parser.skip_name("in");
-            parser.out.push_str(" in __iter(");
-            parser.tuple(false, Some("recursive"))?;
-            parser.out.push(')');
-            if parser.skip_name("if") {
-                parser.out.push_str(" if ");
-                parser.expression(true)?;
-            }
-            if parser.skip_name("recursive") {
-                parser.out.push_str(" recursive");
-            }
-            Ok(())
-        }
-        "set" => {
-            let attribute = target(parser, |parser| parser.is_op("=") || parser.is_op("|") || parser.is_done())?;
-            if parser.skip_op("=") {
-                // A namespace can grow with every turn of a loop.
-                parser.out.push_str(if attribute { "= __keep(" } else { "= (" });
-                parser.tuple(true, None)?;
-                parser.out.push(')');
-                return Ok(());
-            }
-            while parser.skip_op("|") {
-                parser.filter(0)?;
-            }
-            Ok(())
-        }
-        "with" => {
-            while !parser.is_done() {
-                target(parser, |parser| parser.is_op("="))?;
-                parser.expect_op("=")?;
-                parser.out.push('=');
-                parser.expression(true)?;
-                if !parser.skip_op(",") {
-                    break;
-                }
-                parser.out.push(',');
-            }
-            Ok(())
-        }
+        "for" => for_loop(parser),
+        "set" => set(parser),
+        "with" => with(parser),
         "macro" => {
             let name = parser.name()?;
             parser.push_variable(name);
@@ -269,6 +230,54 @@ fn statement(
         }
         other => Err(Fault::syntax(source, start, format!("unknown tag `{other}`"))),
     }
+}
+
+/// The part of a loop behind `for`.
+fn for_loop(parser: &mut Parser<'_, '_>) -> Result<(), Fault> {
+    target(parser, |parser| parser.is_name("in"))?;
+    parser.skip_name("in");
+    parser.out.push_str(" in __iter(");
+    parser.tuple(false, Some("recursive"))?;
+    parser.out.push(')');
+    if parser.skip_name("if") {
+        parser.out.push_str(" if ");
+        parser.expression(true)?;
+    }
+    if parser.skip_name("recursive") {
+        parser.out.push_str(" recursive");
+    }
+    Ok(())
+}
+
+/// The part of an assignment or a block behind `set`.
+fn set(parser: &mut Parser<'_, '_>) -> Result<(), Fault> {
+    let attribute = target(parser, |parser| parser.is_op("=") || parser.is_op("|") || parser.is_done())?;
+    if parser.skip_op("=") {
+        // A namespace can grow with every turn of a loop.
+        parser.out.push_str(if attribute { "= __keep(" } else { "= (" });
+        parser.tuple(true, None)?;
+        parser.out.push(')');
+        return Ok(());
+    }
+    while parser.skip_op("|") {
+        parser.filter(0)?;
+    }
+    Ok(())
+}
+
+/// The assignments behind `with`.
+fn with(parser: &mut Parser<'_, '_>) -> Result<(), Fault> {
+    while !parser.is_done() {
+        target(parser, |parser| parser.is_op("="))?;
+        parser.expect_op("=")?;
+        parser.out.push('=');
+        parser.expression(true)?;
+        if !parser.skip_op(",") {
+            break;
+        }
+        parser.out.push(',');
+    }
+    Ok(())
 }
 
 /// The target of an assignment, up to the token at which `ends` holds. Returns whether it is a namespace's attribute.
