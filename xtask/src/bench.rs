@@ -19,7 +19,7 @@ const QUICK: &[&str] = &["--", "load", "isolation", "idle"];
 pub(crate) fn bench() -> Result<()> {
     let mut missed = Vec::new();
     for (what, package, bench, parts) in [
-        ("conditions", "runbell-render", "condition", &[][..]),
+        ("conditions", "runbell-jinja", "condition", &[][..]),
         ("html", "runbell-render", "html", &[]),
         ("dispatch", "runbell", "dispatch", &[]),
         ("serve", "runbell-cli", "serve", QUICK),

@@ -31,10 +31,11 @@ const TOP: &[&str] = &[
 /// Which of our crates each of our crates may use. Plugins are a class of their own.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("runbell-core", &[]),
-    ("runbell-render", &["runbell-core"]),
+    ("runbell-jinja", &["runbell-core"]),
+    ("runbell-render", &["runbell-core", "runbell-jinja"]),
     ("runbell-http", &["runbell-core"]),
     ("runbell-store", &["runbell-core"]),
-    ("runbell-runtime", &["runbell-core", "runbell-http", "runbell-render", "runbell-store"]),
+    ("runbell-runtime", &["runbell-core", "runbell-http", "runbell-jinja", "runbell-render", "runbell-store"]),
     ("runbell-server", &["runbell-core", "runbell-runtime", "runbell-store"]),
     ("runbell", &["runbell-core", "runbell-runtime", PLUGIN]),
     ("runbell-cli", &["runbell", "runbell-http", "runbell-server", "runbell-store"]),

@@ -89,13 +89,7 @@ pub enum Next {
 ///
 /// `is_followed` says whether newer news that will be sent waits behind this delivery; then a failed delivery gets one more
 /// attempt at once, and is superseded if that fails too. `chance` is a number from 0 to 1 for the jitter.
-pub fn advance(
-    policy: &RetryPolicy,
-    progress: &Progress,
-    outcome: &Outcome,
-    is_followed: bool,
-    chance: f64,
-) -> Next {
+pub fn advance(policy: &RetryPolicy, progress: &Progress, outcome: &Outcome, is_followed: bool, chance: f64) -> Next {
     match outcome {
         Outcome::Sent { .. } => Next::Sent,
         Outcome::Held(_) | Outcome::Failed(_) if progress.is_replaced => Next::Superseded,

@@ -5,6 +5,8 @@ use std::error::Error as StdError;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
+use crate::text::{Unit, cut};
+
 /// What most functions here return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -177,10 +179,7 @@ impl Error {
     /// 255 is the width of MLRun's `reason` column.
     pub fn reason(&self) -> String {
         let text = format!("{}: {self}", self.0.kind.as_str());
-        match text.char_indices().nth(255) {
-            None => text,
-            Some(_) => text.chars().take(254).chain(['…']).collect(),
-        }
+        cut(&text, 255, Unit::Characters).into_owned()
     }
 }
 

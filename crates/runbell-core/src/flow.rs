@@ -62,7 +62,8 @@ impl FlowKey {
     }
 
     fn hash(&self, role: &str, name: &str) -> FlowHash {
-        let digest = Sha256::new().chain_update(self.0).chain_update(role).chain_update([0]).chain_update(name).finalize();
+        let digest =
+            Sha256::new().chain_update(self.0).chain_update(role).chain_update([0]).chain_update(name).finalize();
         let mut hash = [0; 16];
         hash.copy_from_slice(&digest[..16]);
         FlowHash(hash)

@@ -1,25 +1,27 @@
-//! Text that is safe to show: nothing in it moves the cursor, colours, or reorders what is around it.
+//! Text that is safe to show: nothing in it moves the cursor, colours, or reorders the text around it. And the one way
+//! to cut texts.
+
+mod cut;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+pub use cut::{Unit, beginning, cut, cut_around, ending};
 
 /// `text` on one line without control characters, at most `limit` characters.
 ///
 /// Run data may hold line breaks, terminal escapes and bidirectional overrides; none of them may reach a terminal.
 pub fn one_line(text: &str, limit: usize) -> String {
-    let mut out: String = text.chars().take(limit).map(|c| if is_inert(c) { c } else { ' ' }).collect();
-    if text.chars().nth(limit).is_some() {
-        out.pop();
-        out.push('…');
-    }
-    out
+    cut(text, limit, Unit::Characters).chars().map(|c| if is_inert(c) { c } else { ' ' }).collect()
 }
 
 /// Whether printing `character` moves nothing but the cursor by its own width.
 pub fn is_inert(character: char) -> bool {
-    // Controls, and the invisible characters that reorder what is around them.
+    // Controls, and the invisible characters that reorder the text around them.
     !character.is_control()
         && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// `text` with its line breaks kept and everything else that is not inert made visible.
+/// `text` with its line breaks; every other character that is not inert becomes visible.
 pub fn inert_lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -40,18 +42,12 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
+/// The characters that mean something in a URL, and all that are not ASCII: RFC 3986 section 2.3 leaves the others.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// `text` as one segment of a URL's path, or one value of its query: it can neither leave its place nor end it.
 pub fn percent_encoded(text: &str) -> String {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(byte.into());
-        } else {
-            out.extend(['%', HEX[usize::from(byte >> 4)].into(), HEX[usize::from(byte & 15)].into()]);
-        }
-    }
-    out
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// `text` on one line.

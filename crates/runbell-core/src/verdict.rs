@@ -180,7 +180,12 @@ mod tests {
             (run(0, "error", "null"), Notification::new("console", "n"), False, Reason::StateNotInWhen),
             (run(0, "running", "null"), all(), False, Reason::ConditionFalse),
             (run(0, "running", "null"), all(), True, Reason::Matched),
-            (run(0, "aborted", "null"), all(), Ignored { cause: "fuel".to_owned(), why: String::new() }, Reason::ConditionIgnored),
+            (
+                run(0, "aborted", "null"),
+                all(),
+                Ignored { cause: "fuel".to_owned(), why: String::new() },
+                Reason::ConditionIgnored,
+            ),
             (run(0, "completed", "null"), Notification::new("console", "n"), False, Reason::Matched),
         ] {
             assert_eq!(decide(&run, notification, condition).reason, reason, "{run}");

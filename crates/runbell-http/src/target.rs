@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use percent_encoding::percent_decode_str;
 use runbell_core::{BuildContext, Egress, Findings, HeaderValue, HttpRequest, Secret};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
@@ -115,30 +116,10 @@ fn authorization(url: &Url) -> Option<String> {
     if url.username().is_empty() && url.password().is_none() {
         return None;
     }
-    let mut plain = decode(url.username());
+    let mut plain: Vec<u8> = percent_decode_str(url.username()).collect();
     plain.push(b':');
-    plain.extend(decode(url.password().unwrap_or_default()));
+    plain.extend(percent_decode_str(url.password().unwrap_or_default()));
     Some(format!("Basic {}", STANDARD.encode(plain)))
-}
-
-/// Undoes percent-encoding; a stray `%` stays.
-fn decode(text: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.as_bytes().get(at) {
-        let digits = text.get(at + 1..at + 3).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-        match digits.filter(|_| *byte == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(decoded) => {
-                out.push(decoded);
-                at += 3;
-            }
-            None => {
-                out.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    out
 }
 
 impl Debug for TargetUrl {

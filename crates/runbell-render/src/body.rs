@@ -3,21 +3,11 @@
 //! **Invariant:** a template that fails leaves its own text in the body, never half a rendering, and a note says so.
 
 use std::fmt;
-use std::sync::Arc;
 
-use minijinja::value::{Enumerator, Object};
-use minijinja::{Environment, Value as Engine};
 use runbell_core::{Map, Value};
+use runbell_jinja::{Fault, TemplateValue, Text, Variables};
 
-use crate::template::{BODY, Rewritten, TemplateValue, explain, rewrite};
-
-/// The name of a text's template in its environment.
-const NAME: &str = "body";
-
-/// Longest text that is taken for a template, in bytes.
-const MAX_SOURCE: usize = 256 << 10;
-
-/// What a body's templates can use.
+/// The variables of a body's templates.
 #[derive(Debug, Clone)]
 pub struct Scope<'a> {
     /// `run`: the run itself, all of it.
@@ -43,16 +33,16 @@ pub struct Body(Node);
 enum Node {
     /// No template inside.
     Plain(Value),
-    Text(Box<Text>),
+    Text(Box<TextNode>),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
 }
 
-struct Text {
+struct TextNode {
+    /// Where the text stands, from `override_body` on.
     path: String,
     source: String,
-    /// The environment holding the compiled template, or why there is none.
-    program: Result<Environment<'static>, String>,
+    compiled: Result<Text, Fault>,
 }
 
 impl fmt::Debug for Node {
@@ -75,21 +65,21 @@ impl Body {
 
     /// The body for one message, and a note for every text that could not be rendered and stays as it was written.
     pub fn render(&self, scope: &Scope<'_>) -> (Value, Vec<String>) {
-        let variables = Engine::from_object(Variables(vec![
-            ("run", scope.run.engine()),
-            ("runs", scope.runs.engine()),
-            ("notification", scope.notification.engine()),
+        let variables = Variables::new([
+            ("run", scope.run.clone()),
+            ("runs", scope.runs.clone()),
+            ("notification", scope.notification.clone()),
             ("message", scope.message.into()),
             ("severity", scope.severity.into()),
             ("state", scope.state.into()),
             ("project", scope.project.into()),
-        ]));
+        ]);
         let mut notes = Vec::new();
         (render(&self.0, &variables, &mut notes), notes)
     }
 
-    /// The notes of texts that are no templates at all: each is sent as written for every message.
-    pub fn faults(&self) -> Vec<String> {
+    /// The texts that cannot be compiled: each is sent as written for every message.
+    pub fn faults(&self) -> Vec<BodyFault> {
         let mut found = Vec::new();
         faults(&self.0, &mut found);
         found
@@ -99,9 +89,11 @@ impl Body {
 fn compile(template: &Value, path: &mut String) -> Node {
     let length = path.len();
     let node = match template {
-        Value::String(source) if ["{{", "{%", "{#"].iter().any(|mark| source.contains(mark)) => {
-            Node::Text(Box::new(Text { path: path.clone(), source: source.clone(), program: program(source) }))
-        }
+        Value::String(source) if Text::is_template(source) => Node::Text(Box::new(TextNode {
+            path: path.clone(),
+            source: source.clone(),
+            compiled: Text::compile(source),
+        })),
         Value::List(items) => Node::List(
             items
                 .iter()
@@ -137,35 +129,39 @@ fn compile(template: &Value, path: &mut String) -> Node {
     }
 }
 
-fn program(source: &str) -> Result<Environment<'static>, String> {
-    if source.len() > MAX_SOURCE {
-        return Err(format!("longer than {MAX_SOURCE} bytes"));
-    }
-    let setting = &*BODY;
-    let text = match rewrite(source, &setting.dialect) {
-        Ok(Rewritten::Text) => source.to_owned(),
-        Ok(Rewritten::Expression(expression)) => format!("{{{{ {expression} }}}}"),
-        Ok(Rewritten::Template(text)) => text.into_owned(),
-        Err(fault) => return Err(fault.message),
-    };
-    let mut environment = setting.environment.clone();
-    match environment.add_template_owned(NAME, text) {
-        Ok(()) => Ok(environment),
-        Err(error) => Err(explain(&error, source).1),
+/// A text of a body that is sent as it was written, and why.
+///
+/// Display is the note of reports and previews: the path, then [`message`](BodyFault::message).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BodyFault {
+    /// The field that holds the text: `override_body.list[1]`.
+    pub path: String,
+    /// The fault of its template.
+    pub fault: Fault,
+}
+
+impl BodyFault {
+    /// The fault and its effect in words, without the path.
+    pub fn message(&self) -> String {
+        let at = self.fault.line.map(|line| format!(" at line {line}")).unwrap_or_default();
+        format!("template error{at}: {}; sent as written", self.fault.message)
     }
 }
 
-impl Text {
-    fn note(&self, why: &str) -> String {
-        let (at, why) = match why.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
-            Some((line, why)) => (format!(" at line {line}"), why),
-            None => (String::new(), why),
-        };
-        format!("{}: template error{at}: {why}; sent as written", self.path)
+impl fmt::Display for BodyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message())
     }
 }
 
-fn render(node: &Node, variables: &Engine, notes: &mut Vec<String>) -> Value {
+impl TextNode {
+    fn failed(&self, fault: &Fault) -> BodyFault {
+        BodyFault { path: self.path.clone(), fault: fault.clone() }
+    }
+}
+
+fn render(node: &Node, variables: &Variables, notes: &mut Vec<String>) -> Value {
     match node {
         Node::Plain(value) => value.clone(),
         Node::List(nodes) => Value::List(nodes.iter().map(|node| render(node, variables, notes)).collect()),
@@ -173,32 +169,27 @@ fn render(node: &Node, variables: &Engine, notes: &mut Vec<String>) -> Value {
             Value::Map(nodes.iter().map(|(key, node)| (key.clone(), render(node, variables, notes))).collect())
         }
         Node::Text(text) => {
-            let rendered = match &text.program {
-                Ok(environment) => environment
-                    .get_template(NAME)
-                    .and_then(|template| template.render(variables.clone()))
-                    .map_err(|error| explain(&error, &text.source).1),
-                Err(why) => Err(why.clone()),
-            };
-            Value::String(rendered.unwrap_or_else(|why| {
-                notes.push(text.note(&why));
+            let rendered =
+                text.compiled.as_ref().map_err(Clone::clone).and_then(|compiled| compiled.evaluate(variables));
+            Value::String(rendered.unwrap_or_else(|fault| {
+                notes.push(text.failed(&fault).to_string());
                 text.source.clone()
             }))
         }
     }
 }
 
-fn faults(node: &Node, found: &mut Vec<String>) {
+fn faults(node: &Node, found: &mut Vec<BodyFault>) {
     match node {
         Node::Plain(_) => {}
-        Node::Text(text) => found.extend(text.program.as_ref().err().map(|why| text.note(why))),
+        Node::Text(text) => found.extend(text.compiled.as_ref().err().map(|fault| text.failed(fault))),
         Node::List(nodes) => nodes.iter().for_each(|node| faults(node, found)),
         Node::Map(nodes) => nodes.iter().for_each(|(_, node)| faults(node, found)),
     }
 }
 
-/// What `{{ runs }}` shows of one run: `project`, `name`, `host`, and `status` with `state` and then the error or,
-/// without one, the results. What the run does not have is left out.
+/// One run as `{{ runs }}` shows it: `project`, `name`, `host`, and `status` with `state` and then the error or, without
+/// one, the results. Fields that the run lacks are left out.
 pub fn summary(run: &Value) -> Value {
     let mut summary = Map::new();
     let mut status = Map::new();
@@ -223,22 +214,4 @@ pub fn summary(run: &Value) -> Value {
 /// The list of [`summary`] that a body knows as `runs`.
 pub fn summaries<'r>(runs: impl IntoIterator<Item = &'r Value>) -> Value {
     Value::List(runs.into_iter().map(summary).collect())
-}
-
-/// A body's variables by name.
-#[derive(Debug)]
-struct Variables(Vec<(&'static str, Engine)>);
-
-impl Object for Variables {
-    fn get_value(self: &Arc<Self>, key: &Engine) -> Option<Engine> {
-        self.get_value_by_str(key.as_str()?)
-    }
-
-    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Engine> {
-        self.0.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone())
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.0.iter().map(|(name, _)| Engine::from(*name)).collect())
-    }
 }

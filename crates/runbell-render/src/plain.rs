@@ -1,18 +1,17 @@
 //! A message as plain text: the part of a mail for readers without HTML.
 
 use runbell_core::Message;
-use runbell_core::text::{inert_line, inert_lines};
+use runbell_core::text::{Unit, cut, inert_line, inert_lines};
 
-use crate::cut::cut;
 use crate::html::{DETAILS, Facts, headline, symbol};
 
 /// Renders `message` in about `limit` bytes; runs that do not fit are counted. Nothing in it moves a cursor.
 pub fn render(message: &Message, limit: usize) -> String {
     let (first, rest) = headline(message);
-    let mut out = inert_line(&cut(&first, 1_000));
+    let mut out = inert_line(&cut(&first, 1_000, Unit::Characters));
     out.push('\n');
     if !rest.is_empty() {
-        out.push_str(&inert_lines(&cut(rest, 8_000)));
+        out.push_str(&inert_lines(&cut(rest, 8_000, Unit::Characters)));
         out.push('\n');
     }
     let detail = if message.runs.len() > 10 { DETAILS[1] } else { DETAILS[0] };

@@ -1,11 +1,9 @@
-//! Python's spelling of values: what `str()` and `repr()` print.
+//! Python's spelling of values, as `str()` and `repr()` print them.
 //!
-//! MLRun puts values into texts with `str()`, so `1e-07`, `True`, `None` and `{'a': [1]}` are what its users know.
-
-use std::fmt::{self, Write};
+//! MLRun puts values into texts with `str()`, so its users know `1e-07`, `True`, `None` and `{'a': [1]}`.
 
 use runbell_core::Value;
-use unicode_general_category::{GeneralCategory, get_general_category};
+use runbell_jinja::python::{bool_word, write_float, write_quoted};
 
 /// `str(value)`: texts as they are, everything else as [`repr_of`].
 pub fn str_of(value: &Value) -> String {
@@ -78,85 +76,6 @@ pub fn dict_to_str(value: Option<&Value>, separator: &str) -> String {
         write_str(item, &mut out);
     }
     out
-}
-
-/// `True` or `False`.
-pub(crate) fn bool_word(flag: bool) -> &'static str {
-    if flag { "True" } else { "False" }
-}
-
-/// Writes a float as `repr` does: the shortest digits that read back the same, exponents below -4 and from 16 on.
-pub(crate) fn write_float<W: Write + ?Sized>(number: f64, out: &mut W) -> fmt::Result {
-    if number.is_nan() {
-        return out.write_str("nan");
-    }
-    if number.is_infinite() {
-        return out.write_str(if number < 0.0 { "-inf" } else { "inf" });
-    }
-    // Rust's Debug changes to an exponent at the same bounds; only the exponent's spelling differs.
-    let text = format!("{number:?}");
-    let Some((mantissa, exponent)) = text.split_once('e') else {
-        return out.write_str(&text);
-    };
-    let (sign, digits) = match exponent.strip_prefix('-') {
-        Some(digits) => ('-', digits),
-        None => ('+', exponent),
-    };
-    let mantissa = mantissa.strip_suffix(".0").unwrap_or(mantissa);
-    write!(out, "{mantissa}e{sign}{digits:0>2}")
-}
-
-/// Writes a text in the quotes and with the escapes `repr` picks.
-pub(crate) fn write_quoted<W: Write + ?Sized>(text: &str, out: &mut W) -> fmt::Result {
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
-    out.write_char(quote)?;
-    let mut plain = 0;
-    for (at, character) in text.char_indices() {
-        if !needs_escape(character, quote) {
-            continue;
-        }
-        out.write_str(&text[plain..at])?;
-        plain = at + character.len_utf8();
-        match character {
-            '\\' | '\'' | '"' => write!(out, "\\{character}"),
-            '\n' => out.write_str("\\n"),
-            '\r' => out.write_str("\\r"),
-            '\t' => out.write_str("\\t"),
-            _ => match u32::from(character) {
-                code @ 0..=0xff => write!(out, "\\x{code:02x}"),
-                code @ 0x100..=0xffff => write!(out, "\\u{code:04x}"),
-                code => write!(out, "\\U{code:08x}"),
-            },
-        }?;
-    }
-    out.write_str(&text[plain..])?;
-    out.write_char(quote)
-}
-
-fn needs_escape(character: char, quote: char) -> bool {
-    match character {
-        '\\' => true,
-        '\'' | '"' => character == quote,
-        ' '..='~' => false,
-        _ => !is_printable(character),
-    }
-}
-
-/// `str.isprintable` for one character: no control, format, private, unassigned or separator character but the space.
-fn is_printable(character: char) -> bool {
-    use GeneralCategory as Category;
-    character == ' '
-        || !matches!(
-            get_general_category(character),
-            Category::Control
-                | Category::Format
-                | Category::Surrogate
-                | Category::PrivateUse
-                | Category::Unassigned
-                | Category::LineSeparator
-                | Category::ParagraphSeparator
-                | Category::SpaceSeparator
-        )
 }
 
 #[cfg(test)]

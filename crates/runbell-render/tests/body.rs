@@ -146,7 +146,8 @@ fn what_fails_stays_as_written_with_a_note() {
         notes,
         ["override_body.message.list[1]: template error at line 1: a bracket that does not match; sent as written"]
     );
-    assert_eq!(Body::compile(&nested).faults(), notes);
+    let faults: Vec<String> = Body::compile(&nested).faults().iter().map(ToString::to_string).collect();
+    assert_eq!(faults, notes);
 }
 
 #[test]

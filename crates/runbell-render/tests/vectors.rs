@@ -2,37 +2,14 @@
 
 #![allow(clippy::expect_used, reason = "a test may stop at a fault")]
 
-use runbell_core::value::read;
+#[path = "../../runbell-jinja/tests/common/cases.rs"]
+mod vector_file;
+
 use runbell_core::{Map, Value};
 use runbell_render::body::summaries;
 use runbell_render::python::dict_to_str;
-use runbell_render::{Body, Condition, Outcome, Scope, TemplateValue};
-
-/// Reads a vector file; `$float` and `$int` stand for numbers that JSON cannot carry.
-fn vectors(text: &str) -> Value {
-    decode(read(text).expect("a vector file is JSON"))
-}
-
-fn decode(value: Value) -> Value {
-    match value {
-        Value::List(items) => Value::List(items.into_iter().map(decode).collect()),
-        Value::Map(map) if map.len() == 1 => match (map.get("$float"), map.get("$int")) {
-            (Some(Value::String(word)), _) => Value::Float(word.parse().expect("a float's word")),
-            (_, Some(Value::String(digits))) => Value::integer(digits).expect("an integer's digits"),
-            _ => Value::Map(map.into_iter().map(|(key, item)| (key, decode(item))).collect()),
-        },
-        Value::Map(map) => Value::Map(map.into_iter().map(|(key, item)| (key, decode(item))).collect()),
-        plain => plain,
-    }
-}
-
-fn cases(file: &Value) -> &[Value] {
-    file.get("cases").and_then(Value::as_list).expect("cases")
-}
-
-fn text<'v>(value: &'v Value, key: &str) -> &'v str {
-    value.get(key).and_then(Value::as_str).expect(key)
-}
+use runbell_render::{Body, Scope, TemplateValue};
+use vector_file::{cases, text, vectors};
 
 #[test]
 fn dicts_in_texts() {
@@ -43,55 +20,6 @@ fn dicts_in_texts() {
         assert_eq!(rendered, text(case, "expected"), "{}", text(case, "id"));
     }
     assert_eq!(cases(&file).len(), 58);
-}
-
-/// Number 18: MLRun does not trim the text, so a false word with white space around it sends there.
-fn differs_by_trimming(case: &Value) -> bool {
-    case.get("rendered").and_then(Value::as_str).is_some_and(|rendered| {
-        let trimmed = rendered.trim().to_lowercase();
-        rendered.to_lowercase() != trimmed && ["0", "no", "n", "f", "false", "off"].contains(&trimmed.as_str())
-    })
-}
-
-/// Run data cannot be changed by a template here; both send, but this side because of an error.
-fn changes_the_run(source: &str) -> bool {
-    [".update(", ".pop(", ".clear(", ".append("].iter().any(|method| source.contains(method))
-}
-
-#[test]
-fn conditions() {
-    let file = vectors(include_str!("vectors/condition.json"));
-    let contexts: Vec<(TemplateValue, TemplateValue)> = file
-        .at(&["meta", "contexts"])
-        .and_then(Value::as_list)
-        .expect("contexts")
-        .iter()
-        .map(|context| {
-            let part = |key: &str| TemplateValue::new(context.get(key).expect(key));
-            (part("run"), part("notification"))
-        })
-        .collect();
-    let (mut trimmed, mut wrong) = (0, Vec::new());
-    for case in cases(&file) {
-        let at = case.get("context").and_then(Value::as_i64).expect("context");
-        let (run, notification) = &contexts[usize::try_from(at).expect("an index")];
-        let source = text(case, "template");
-        let outcome = Condition::compile(source).evaluate(run, notification);
-        let expected = *case.get("expected").expect("expected") == Value::Bool(true);
-        if differs_by_trimming(case) {
-            assert!(expected && outcome == Outcome::False, "{source:?} has spaces around it and does not differ");
-            trimmed += 1;
-        } else if outcome.sends() != expected {
-            wrong.push(format!("{source:?}: expected {expected}, got {outcome:?}"));
-        } else if case.get("error").is_some() != matches!(outcome, Outcome::Ignored(..))
-            && case.get("via").is_none()
-            && !changes_the_run(source)
-        {
-            wrong.push(format!("{source:?}: raises {}, got {outcome:?}", case.get("error").is_some()));
-        }
-    }
-    assert!(wrong.is_empty(), "{}\n{} differ", wrong.join("\n"), wrong.len());
-    assert_eq!((trimmed, cases(&file).len()), (8, 242));
 }
 
 /// Every text at every depth is a template, and what it prints is left alone; MLRun replaces `{{ runs }}` only.
@@ -197,22 +125,4 @@ fn override_bodies() {
     }
     println!("skipped: {skipped:?} of {}", cases(&file).len());
     assert_eq!(cases(&file).len(), 81);
-}
-
-#[test]
-fn conditions_as_jinja2_decides_them() {
-    let file = vectors(include_str!("vectors/jinja2.json"));
-    let run = TemplateValue::new(file.at(&["meta", "run"]).expect("run"));
-    let notification = TemplateValue::new(file.at(&["meta", "notification"]).expect("notification"));
-    for case in cases(&file) {
-        let source = text(case, "template");
-        let outcome = Condition::compile(source).evaluate(&run, &notification);
-        let verdict = match &outcome {
-            Outcome::True => "true",
-            Outcome::False => "false",
-            Outcome::Ignored(..) => "ignored",
-        };
-        assert_eq!(verdict, text(case, "verdict"), "{source}: {outcome:?}");
-    }
-    assert!(cases(&file).len() >= 100);
 }

@@ -8,8 +8,7 @@ use runbell_core::{
     ConditionOutcome, DeliveryKey, Error, ErrorKind, Job, Lane, Links, Look, Message, Notification, REDACTED, Reason,
     Rendered, Result, RunSnapshot, SecretValues, Subject, Transition, Value, Verdict, text, verdict,
 };
-use runbell_render::condition::Outcome;
-use runbell_render::template::TemplateValue;
+use runbell_jinja::{Outcome, TemplateValue};
 use runbell_render::text::compose;
 
 use crate::ready::{Preparer, ReadyNotification, Unusable};
@@ -77,12 +76,7 @@ impl Plan {
         Plan { generation, ..Self::with_entries(transition, entries, secrets, preparer) }
     }
 
-    fn with_entries(
-        transition: Transition,
-        entries: Vec<Entry>,
-        secrets: SecretValues,
-        preparer: &Preparer,
-    ) -> Self {
+    fn with_entries(transition: Transition, entries: Vec<Entry>, secrets: SecretValues, preparer: &Preparer) -> Self {
         let clean = |run: RunSnapshot| {
             let mut document = run.into_document();
             redact(&mut document, &preparer.registry, &secrets);
@@ -159,7 +153,9 @@ impl Plan {
             match ready.condition.evaluate(&run, ready.template()) {
                 Outcome::True => ConditionOutcome::True,
                 Outcome::False => ConditionOutcome::False,
-                Outcome::Ignored(cause, why) => ConditionOutcome::Ignored { cause: cause.to_string(), why },
+                Outcome::Ignored(fault) => {
+                    ConditionOutcome::Ignored { cause: fault.cause.to_string(), why: fault.to_string() }
+                }
             }
         };
         verdict(&self.transition.run, self.transition.state, &ready.notification, condition)

@@ -74,8 +74,7 @@ impl OrderQueue {
     ) -> Vec<Option<OrderTicket>> {
         let key = self.hasher.hash_one((run.project(), run.uid(), run.iteration()));
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let order =
-            runs.entry(key).or_insert_with(|| RunOrder { list: None, next_id: 0, members: Vec::new() });
+        let order = runs.entry(key).or_insert_with(|| RunOrder { list: None, next_id: 0, members: Vec::new() });
         order.take_over(run);
         let names = own.map(|name| (name, true)).chain(others.map(|name| (Some(name), false)));
         let tickets = names.map(|(name, is_own)| {

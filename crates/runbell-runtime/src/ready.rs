@@ -5,11 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use runbell_core::{
-    BuildContext, Error, ErrorKind, Findings, Flow, FlowKey, Kind, Layer, Limits, Look, MASK, Map, Notification, REDACTED, Registry, Result,
-    SecretValues, Sender, Value, schema,
+    BuildContext, Error, ErrorKind, Findings, Flow, FlowKey, Kind, Layer, Limits, Look, MASK, Map, Notification,
+    REDACTED, Registry, Result, SecretValues, Sender, Value, schema,
 };
-use runbell_render::condition::Condition;
-use runbell_render::template::TemplateValue;
+use runbell_jinja::{Condition, TemplateValue};
 
 use crate::secrets;
 
@@ -129,8 +128,9 @@ impl Preparer {
     fn find_faults(&self, notification: &Notification) -> Findings {
         let mut found = Findings::default();
         let condition = Condition::compile(&notification.condition);
-        if let Some((cause, why)) = condition.fault() {
-            found.warning("condition", format!("is ignored, so the notification is always sent ({cause}: {why})"));
+        if let Some(fault) = condition.fault() {
+            let cause = fault.cause;
+            found.warning("condition", format!("is ignored, so the notification is always sent ({cause}: {fault})"));
         }
         let kind = match self.registry.get(&notification.kind) {
             Ok(kind) => kind,

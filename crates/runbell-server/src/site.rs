@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use runbell_core::{BuildContext, CA_FILE, Egress, Map, Notification, Place, Registry, Value, text};
 use runbell_runtime::{Dispatcher, DispatcherOptions};
-use runbell_store::seal::KeyRing;
 use runbell_store::Store;
+use runbell_store::seal::KeyRing;
 
 use crate::app::{App, Inner};
 use crate::config::Config;

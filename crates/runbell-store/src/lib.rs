@@ -30,8 +30,8 @@ use runbell_core::{Clock, RetryPolicy};
 pub use error::{StoreError, StoreResult};
 pub use model::{
     Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, Deliver, DeliveryFilter, DeliveryRecord,
-    DeliveryState, FollowUp, HoldChange, HoldTarget, RunChange, Lease, LeasedDelivery, NewJob, NewVerdict, Placed,
-    Placement, ProjectSecret, Recorded, RegisteredNotification, Rooms, RunFacts, RunFilter, RunKey, RunRecord,
+    DeliveryState, FollowUp, HoldChange, HoldTarget, Lease, LeasedDelivery, NewJob, NewVerdict, Placed, Placement,
+    ProjectSecret, Recorded, RegisteredNotification, Rooms, RunChange, RunFacts, RunFilter, RunKey, RunRecord,
     SealedSecret, StoredHold, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
 pub use wakeups::Wakeups;

@@ -10,8 +10,8 @@ use runbell_core::{
     Clock, DeliveryKey, Flow, FlowHash, Job, Lane, Look, Notification, RunSnapshot, RunState, Subject, Timestamp,
 };
 use runbell_store::{
-    Claim, Deliver, DeliveryState, RunChange, LeasedDelivery, NewJob, RegisteredNotification, Rooms, RunFacts, RunKey, Store,
-    StoreError,
+    Claim, Deliver, DeliveryState, LeasedDelivery, NewJob, RegisteredNotification, Rooms, RunChange, RunFacts, RunKey,
+    Store, StoreError,
 };
 use runbell_testkit::{FixedClock, SAMPLE_TIME, StoreBench};
 
@@ -143,7 +143,10 @@ async fn files_of_others_and_of_newer_versions_are_left_alone() {
     rusqlite::Connection::open(&newer).and_then(|c| c.pragma_update(None, "user_version", 99)).expect("changed");
     assert_eq!(refused(&newer).await, StoreError::Newer { found: 99, known: 1 });
     let before = std::fs::read(&newer).expect("read");
-    assert!(refused(&newer).await.to_string().contains("its schema is 99") && std::fs::read(&newer).expect("read") == before);
+    assert!(
+        refused(&newer).await.to_string().contains("its schema is 99")
+            && std::fs::read(&newer).expect("read") == before
+    );
 
     assert!(matches!(refused(&folder.path().join("no/such/folder.db")).await, StoreError::Unavailable(_)));
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::percent_decode_str;
 use runbell_core::schema::{holds_secret, is_secret};
 use runbell_core::{BuildContext, DeliveryKey, Kind, Map, Value};
 use serde_json::Value as Json;
@@ -94,25 +95,7 @@ fn contains(text: &str, part: &str) -> bool {
 }
 
 fn percent_decoded(text: &str) -> Option<String> {
-    text.contains('%').then(|| {
-        let bytes = text.as_bytes();
-        let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-        while let Some(&byte) = bytes.get(at) {
-            let code = (byte == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
-            let code = code.and_then(|digits| std::str::from_utf8(digits).ok());
-            match code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-                Some(decoded) => {
-                    out.push(decoded);
-                    at += 3;
-                }
-                None => {
-                    out.push(byte);
-                    at += 1;
-                }
-            }
-        }
-        String::from_utf8_lossy(&out).into_owned()
-    })
+    text.contains('%').then(|| percent_decode_str(text).decode_utf8_lossy().into_owned())
 }
 
 /// `text` with `\u0041`, `\u{41}` and `\x41` undone.

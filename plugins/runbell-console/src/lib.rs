@@ -59,7 +59,7 @@ impl Sender for ConsoleSender {
         cx.written();
         let text = if self.output.colour { paint::paint(body) } else { body.clone() };
         let output = self.output.clone();
-        // A pipe that nobody reads blocks whoever writes to it, and that must not be the job.
+        // A pipe without a reader blocks the writing thread, which must not be the job's.
         let printing = tokio::task::spawn_blocking(move || output.print(&text));
         match printing.await.unwrap_or_else(|_stopped| Err(std::io::ErrorKind::Interrupted.into())) {
             Ok(()) => Ok(Receipt { answer: "printed".into() }),

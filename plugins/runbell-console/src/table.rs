@@ -4,9 +4,9 @@ use comfy_table::{ColumnConstraint, ContentArrangement, ContentLineStyle, LineSt
 use runbell_core::{RunSnapshot, RunState, Value};
 use runbell_render::python::{dict_to_str, str_of};
 
-use runbell_core::text::{inert_line, inert_lines};
+use runbell_core::text::{ending, inert_line, inert_lines, one_line};
 
-/// What the line below the header is made of.
+/// The character of the line below the header.
 pub(crate) const RULE: char = '─';
 
 /// A terminal narrower than this gets no columns.
@@ -40,7 +40,7 @@ pub(crate) fn write(runs: &[RunSnapshot], width: Option<u16>, body: &mut String,
     body.push('\n');
 }
 
-/// What Python's `str` makes of a field; nothing for one that is absent.
+/// A field as Python's `str` prints it; empty when it is absent.
 fn text_of(run: &RunSnapshot, path: &[&str]) -> String {
     match run.document().at(path) {
         None | Some(Value::Null) => String::new(),
@@ -50,12 +50,11 @@ fn text_of(run: &RunSnapshot, path: &[&str]) -> String {
 
 fn row_of(run: &RunSnapshot) -> Row {
     let uid = text_of(run, &["metadata", "uid"]);
-    let tail = uid.char_indices().rev().nth(5).map_or(0, |(at, _)| at);
     Row {
         state: inert_line(&text_of(run, &["status", "state"])),
         name: inert_line(&text_of(run, &["metadata", "name"])),
         kind: inert_line(run.step_kind()),
-        uid: format!("..{}", inert_line(&uid[tail..])),
+        uid: format!("..{}", inert_line(ending(&uid, 6))),
         results: results_of(run),
     }
 }
@@ -118,9 +117,9 @@ fn fitted(row: &Row, width: usize, notes: &mut Vec<String>) -> Vec<String> {
         let left_out = lines.len() - (MOST_LINES - 1);
         let middle = MOST_LINES / 2;
         lines.splice(middle..middle + left_out, [format!("… {left_out} lines left out …")]);
-        let what = if row.state == RunState::Error.as_str() { "error" } else { "results" };
-        let name = runbell_core::text::one_line(&row.name, 40);
-        notes.push(format!("{left_out} lines of the {what} of `{name}` left out to fit the terminal"));
+        let field = if row.state == RunState::Error.as_str() { "error" } else { "results" };
+        let name = one_line(&row.name, 40);
+        notes.push(format!("{left_out} lines of the {field} of `{name}` left out to fit the terminal"));
     }
     lines
 }
@@ -135,7 +134,7 @@ fn columns(rows: &[Row], width: Option<u16>, notes: &mut Vec<String>) -> String 
     table.force_no_tty().load_style(STYLE);
     let kind = with_kind.then_some("kind");
     table.set_header(["status", "name"].into_iter().chain(kind).chain(["uid", "results"]));
-    // Names may take a third; results get what the others leave.
+    // Names may take a third; results get the rest.
     let name_width = width.map(|width| width / 3);
     let results_width = width.map(|width| {
         let widest = |of: fn(&Row) -> &str, least: usize| {

@@ -4,7 +4,7 @@ use runbell_core::value::write_json_string;
 use runbell_core::{Bytes, HeaderValue, HttpRequest, Result, SendContext};
 use runbell_http::{Answer, Client};
 
-/// What goes out to forges.
+/// The client for forges.
 #[derive(Debug)]
 pub(crate) struct Exchange(pub(crate) Client);
 
@@ -34,8 +34,8 @@ impl Exchange {
     }
 }
 
-/// The request again, for a server that speaks GitHub's API but does not know its media type, such as a mock made from the
-/// API's description: 406 means that nothing was done (RFC 9110 section 15.5.7).
+/// The same request with a plainer `Accept`, for a server that has GitHub's API but does not know its media type, such as
+/// a mock of the API's description: 406 means that nothing was done (RFC 9110 section 15.5.7).
 fn plainer(answer: &Answer, request: &HttpRequest) -> Option<HttpRequest> {
     (answer.status() == 406).then(|| {
         let mut request = request.clone();
@@ -44,7 +44,7 @@ fn plainer(answer: &Answer, request: &HttpRequest) -> Option<HttpRequest> {
     })
 }
 
-/// The body of a request that gives a comment this text.
+/// The body of a request that sets a comment's text.
 pub(crate) fn body_of(text: &str) -> Bytes {
     let mut body = String::with_capacity(text.len() + 256);
     body.push_str(r#"{"body":"#);

@@ -1,11 +1,12 @@
-//! GitHub and GitLab: where their comments are, what their answers mean.
+//! GitHub and GitLab: the URLs of their comments, the meaning of their answers.
 
 use std::time::Duration;
 
+use runbell_core::text::percent_encoded;
 use runbell_core::{Error, ErrorKind, HeaderValue, HttpRequest, Pace, Receipt, Result, Secret};
 use runbell_http::{Answer, TargetUrl, classify_status};
 
-/// What a server speaks.
+/// The API of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Forge {
     GitHub,
@@ -16,11 +17,11 @@ pub(crate) enum Forge {
 /// (docs.github.com, "Best practices for using the REST API").
 const SECONDARY_WAIT: Duration = Duration::from_secs(60);
 
-/// The longest wait that a reset time is believed for. GitHub's primary limit is counted by the hour.
+/// The longest wait that a reset time may ask for. GitHub's primary limit is counted by the hour.
 const LONGEST_WAIT: i64 = 24 * 3600;
 
 impl Forge {
-    /// The forge: what is said, else by the server's name.
+    /// The forge as given, else by the server's name.
     pub(crate) fn of(gitlab: Option<bool>, server: Option<&str>) -> Self {
         let named = || server.is_some_and(|server| server.to_ascii_lowercase().contains("gitlab"));
         if gitlab.unwrap_or_else(named) { Forge::GitLab } else { Forge::GitHub }
@@ -69,7 +70,7 @@ impl Forge {
         }
     }
 
-    /// What an answer means. A rate limit is told from a missing permission: both can be 403.
+    /// The meaning of an answer. Rate limits and missing permissions are kept apart: both can be 403.
     ///
     /// # Errors
     /// As [`classify_status`], but for rate limits.
@@ -94,7 +95,7 @@ impl Forge {
     }
 }
 
-/// What is said of a server that answers, but not as its API would: a website, a login page, a proxy.
+/// The message for a server that answers, but not as its API would: a website, a login page, a proxy.
 pub(crate) const NO_API: &str = "the server's answer is not what its API describes; is `server` right?";
 
 /// Whether an answer is a web page, which no API gives.
@@ -102,7 +103,7 @@ fn is_page(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
-/// Whether a 403 is about a rate: by its headers, or, as GitHub's secondary limits may come without any, by its message.
+/// Whether a 403 is a rate limit: by its headers, or, as GitHub's secondary limits may come without any, by its message.
 fn is_limited(answer: &Answer) -> bool {
     let none_left = ["x-ratelimit-remaining", "ratelimit-remaining"]
         .into_iter()
@@ -117,7 +118,7 @@ fn says_so(body: &[u8]) -> bool {
     message.contains("rate limit") || message.contains("abuse detection") || page.contains("rate-limit")
 }
 
-/// The time until the limit starts anew.
+/// The time until the limit is reset.
 fn until_reset(answer: &Answer) -> Option<Duration> {
     let reset: i64 = ["x-ratelimit-reset", "ratelimit-reset"]
         .into_iter()
@@ -126,7 +127,7 @@ fn until_reset(answer: &Answer) -> Option<Duration> {
     u64::try_from(wait).ok().map(Duration::from_secs)
 }
 
-/// The URL below which a server's API is.
+/// The base URL of a server's API.
 ///
 /// # Errors
 /// The text of a finding.
@@ -162,7 +163,7 @@ pub(crate) fn base(server: Option<&str>, forge: Forge) -> Result<Base, &'static 
     Ok(Base(url))
 }
 
-/// The URL below which a server's API is; no secret.
+/// The base URL of a server's API; no secret.
 #[derive(Debug, Clone)]
 pub(crate) struct Base(String);
 
@@ -176,13 +177,13 @@ impl Base {
     }
 }
 
-/// Where the comments of one issue or merge request are.
+/// The URLs of the comments of one issue or merge request.
 #[derive(Debug, Clone)]
 pub(crate) struct Comments {
     forge: Forge,
     /// All of them.
     pub(crate) all: String,
-    /// What a comment's number is put behind.
+    /// The URL in front of a comment's number.
     one: String,
 }
 
@@ -223,15 +224,10 @@ impl Comments {
 
 /// Percent-encodes a repository's path; GitLab wants its slashes encoded too.
 fn encoded(repo: &str, keep_slashes: bool) -> String {
-    let mut out = String::with_capacity(repo.len());
-    for byte in repo.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') || (keep_slashes && byte == b'/') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
+    if keep_slashes {
+        return repo.split('/').map(percent_encoded).collect::<Vec<_>>().join("/");
     }
-    out
+    percent_encoded(repo)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use forge::{Comments, Forge, base};
 use living::Living;
 use marker::Marker;
 
-/// How long one attempt of a living comment may take: it looks before it writes, page by page.
+/// The time limit of one attempt with `update`, which searches the pages of comments before it writes.
 const LIVING_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The `git` kind.

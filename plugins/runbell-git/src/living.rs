@@ -1,10 +1,10 @@
-//! One living comment for each run: found, edited, made again when somebody deleted it.
+//! One comment for each run, kept up to date: found, edited, and made again after it was deleted.
 //!
-//! Whoever wants to show something says so first and then waits for its turn; each turn shows the newest that anybody
-//! has said so far. So an older state never overwrites a newer one, fifty updates at once take two turns rather than
-//! fifty, and a comment that was deleted in between comes back with the newest state.
+//! An update first registers its state and then waits for its turn; each turn shows the newest state registered so far.
+//! So an older state never overwrites a newer one, fifty updates at once take two turns rather than fifty, and a comment
+//! that was deleted in between comes back with the newest state.
 //!
-//! **Invariant:** within a process there is one turn at a time for each comment, so there are never two of it. Across
+//! **Invariant:** within a process there is one turn at a time for each comment, so it is never made twice. Across
 //! processes the marker's time keeps newer states; two processes that both find no comment may both make one.
 
 use std::collections::{HashMap, HashSet};
@@ -20,20 +20,20 @@ use crate::exchange::{Exchange, body_of};
 use crate::forge::{Comments, Forge, NO_API};
 use crate::marker::Marker;
 
-/// How large a page of a hundred comments may be.
+/// The largest page of a hundred comments, in bytes.
 const PAGE: usize = 64 << 20;
 
-/// How many pages are looked through: ten thousand comments.
+/// How many pages are searched: ten thousand comments.
 const PAGES: u32 = 100;
 
-/// How often a comment that vanishes while it is edited is looked for again.
+/// How often the search is repeated when a comment vanishes while it is edited.
 const ROUNDS: u32 = 3;
 
-/// How far ahead of this process's clock a marker may be and still count as newer. Clocks differ by less; a time far off
-/// would keep all news out for good.
+/// How far ahead of this process's clock a marker may be and still count as newer. Clocks differ by less; a time in the
+/// far future would prevent every update for good.
 const AHEAD: Duration = Duration::from_secs(3600);
 
-/// How many comments are remembered that nobody is editing.
+/// How many idle comments are remembered.
 const REMEMBERED: usize = 1_000;
 
 /// Keeps one comment up to date.
@@ -45,19 +45,19 @@ pub(crate) struct Living {
     pub(crate) token: Secret<String>,
 }
 
-/// The comments of this process, by where they are and what they are for: one list for all notifiers, or two of them could
-/// make one comment each.
+/// The comments of this process, by place and subject: one list for all notifiers, because two of them could make one
+/// comment each.
 static SLOTS: LazyLock<Mutex<Slots>> = LazyLock::new(Mutex::default);
 
-/// By URL, by the marker's run, and by token: what one token may not write is never written with another.
+/// By URL, by the marker's run, and by token: a comment that one token may not write is never written with another.
 type Slots = HashMap<(String, String, Secret<String>), Arc<Slot>>;
 
 /// One comment.
 #[derive(Debug, Default)]
 struct Slot {
-    /// The newest that anybody wants to show.
+    /// The newest state registered.
     newest: Mutex<Option<Wanted>>,
-    /// How many have said what they want.
+    /// How many updates were registered.
     said: AtomicU64,
     turn: tokio::sync::Mutex<Turn>,
 }
@@ -66,11 +66,11 @@ struct Slot {
 struct Turn {
     /// The comment, once it is known.
     id: Option<u64>,
-    /// Everything that was said before this number is shown.
+    /// All updates before this number are shown.
     shown: u64,
 }
 
-/// What a comment shall say.
+/// The state a comment shall show.
 #[derive(Debug, Clone)]
 struct Wanted {
     at: Timestamp,
@@ -87,7 +87,7 @@ struct Comment {
     body: Option<String>,
 }
 
-/// What became of editing a comment.
+/// The result of editing a comment.
 #[derive(Debug)]
 enum Edit {
     Shown(Receipt),
@@ -95,10 +95,10 @@ enum Edit {
     Foreign,
 }
 
-/// What looking for the comment came to.
+/// The result of searching for the comment.
 #[derive(Debug)]
 enum Look {
-    /// It was found, and shows what is wanted.
+    /// It was found, and shows the wanted state.
     Shown(u64, Receipt),
     /// There is none.
     Nothing,
@@ -115,17 +115,17 @@ fn slot(all: &str, run: &str, token: &Secret<String>) -> Arc<Slot> {
 }
 
 impl Slot {
-    /// Says what somebody wants to show, and returns its number.
+    /// Registers an update, and returns its number.
     fn say(&self, wanted: Wanted, now: Timestamp) -> u64 {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of two states at the same moment the later one said is the newer.
+        // Of two states at the same moment the one registered later is the newer.
         if newest.as_ref().is_none_or(|known| !is_newer(known.at, wanted.at, now)) {
             *newest = Some(wanted);
         }
         self.said.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// The newest, and the number before which everything is covered by it.
+    /// The newest state, and the number of updates it covers.
     fn newest(&self) -> Option<(Wanted, u64)> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         Some((newest.clone()?, self.said.load(Ordering::SeqCst)))
@@ -133,7 +133,7 @@ impl Slot {
 }
 
 impl Living {
-    /// Shows what `create` would post as a new comment.
+    /// Shows the state that `create` would post as a new comment.
     pub(crate) async fn show(&self, create: &HttpRequest, cx: &SendContext<'_>) -> Result<Receipt> {
         let wanted = wanted(create)?;
         let slot = slot(&self.comments.all, &wanted.run, &self.token);
@@ -172,7 +172,7 @@ impl Living {
         Err(Error::new(ErrorKind::Unreachable, "the comment vanishes whenever it is edited").retry())
     }
 
-    /// Looks for the comment page by page, the oldest first, and brings up to date the first that is ours.
+    /// Searches for the comment page by page, the oldest first, and updates the first that is ours.
     /// `gone` are those that could not be found for editing.
     async fn look(&self, wanted: &Wanted, gone: &mut HashSet<u64>, cx: &SendContext<'_>) -> Result<Look> {
         let (mut seen, mut vanished) = (HashSet::new(), false);
@@ -187,13 +187,13 @@ impl Living {
             for comment in comments.iter().filter(|comment| comment.marker().is_some_and(|it| it.run == wanted.run)) {
                 match self.update(comment, wanted, false, cx).await? {
                     Edit::Shown(receipt) => return Ok(Look::Shown(comment.id, receipt)),
-                    // One that is listed once more was not deleted; the token may not know it, that is all.
+                    // A comment that is listed again was not deleted; the token just may not see it.
                     Edit::Vanished => vanished |= gone.insert(comment.id),
                     Edit::Foreign => {}
                 }
             }
             if is_last {
-                // What was behind a deleted one has moved up, perhaps to a page that was looked at already.
+                // Comments behind a deleted one move up, perhaps to a page that was searched already.
                 return Ok(if vanished { Look::Vanished } else { Look::Nothing });
             }
         }
@@ -202,8 +202,8 @@ impl Living {
         Err(Error::new(ErrorKind::Rejected, message))
     }
 
-    /// Brings one comment up to date. That somebody copied the marker into theirs shows when it cannot be edited, so one
-    /// that is not known to be ours is edited even if it says what is wanted, or something newer.
+    /// Updates one comment. A copy of the marker in a stranger's comment shows when that cannot be edited, so a comment
+    /// that is not known to be ours is edited even if it shows the wanted state, or a newer one.
     async fn update(&self, comment: &Comment, wanted: &Wanted, is_ours: bool, cx: &SendContext<'_>) -> Result<Edit> {
         let is_newer = |comment: &Comment| comment.marker().is_some_and(|it| is_newer(it.at, wanted.at, cx.now));
         if is_ours && (is_newer(comment) || comment.says(&wanted.text)) {
@@ -211,7 +211,7 @@ impl Living {
         }
         let mut body = wanted.create.body.clone();
         if is_newer(comment) {
-            // What is put back must be what it says now, not what it said when it was listed.
+            // Its text must be written back as it is now, not as it was when it was listed.
             let Some(comment) = self.read(comment.id, cx).await? else { return Ok(Edit::Vanished) };
             if let (true, Some(theirs)) = (is_newer(&comment), &comment.body) {
                 body = body_of(theirs);
@@ -231,7 +231,7 @@ impl Living {
     async fn create(&self, wanted: &Wanted, id: &mut Option<u64>, cx: &SendContext<'_>) -> Result<Receipt> {
         let answer = self.exchange.send(&wanted.create, cx).await?;
         let receipt = self.forge.classify(&answer)?;
-        // Without the number it is found by its marker the next time.
+        // Without the number the marker finds it the next time.
         *id = serde_json::from_slice::<Comment>(answer.body()).ok().map(|comment| comment.id);
         Ok(receipt)
     }
@@ -248,7 +248,7 @@ impl Living {
     }
 
     async fn get(&self, url: String, cx: &SendContext<'_>) -> Result<Answer> {
-        // Looking is no sending: a time-out of it leaves nothing in doubt.
+        // A search sends nothing, so its time-out is not ambiguous.
         let looked = AtomicBool::new(false);
         let looking = SendContext::new(cx.key, cx.attempt, cx.deadline, cx.now, &looked);
         let answer = self.exchange.fetch(&self.request("GET", url, Bytes::new()), PAGE, &looking).await;
@@ -274,13 +274,13 @@ impl Comment {
         Marker::begins(self.body.as_deref()?)
     }
 
-    /// Whether it has this text, by what forges change: line ends, and white space at the end.
+    /// Whether it has this text, but for the changes that forges make: line ends, and white space at the end.
     fn says(&self, text: &str) -> bool {
         self.body.as_deref().is_some_and(|body| body.replace("\r\n", "\n").trim_end() == text.trim_end())
     }
 }
 
-/// Whether a state at one time is newer than one at another, as far as the first can be believed.
+/// Whether a state at one time is newer than one at another; a first time in the far future does not count.
 fn is_newer(it: Timestamp, other: Timestamp, now: Timestamp) -> bool {
     it > other && now.saturating_add(AHEAD).is_ok_and(|latest| it <= latest)
 }

@@ -1,4 +1,4 @@
-//! The hidden first line of a comment: which run it shows, and as of when.
+//! The hidden first line of a comment: the run it shows, and the time of the state it shows.
 
 use std::fmt::{self, Display};
 
@@ -12,9 +12,9 @@ const END: &str = " -->";
 /// The marker of a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Marker {
-    /// What the comment is for, 16 hexadecimal digits: one run and notification, or one `update_key`.
+    /// The subject of the comment, 16 hexadecimal digits: one run and notification, or one `update_key`.
     pub(crate) run: String,
-    /// The delivery it was written by.
+    /// The delivery that wrote it.
     pub(crate) key: String,
     /// When the run entered the state that is shown.
     pub(crate) at: Timestamp,
@@ -32,7 +32,7 @@ impl Marker {
         Marker { run, key: message.key.to_string(), at: message.at }
     }
 
-    /// The marker a comment begins with. One that is merely quoted further down is none.
+    /// The marker at the beginning of a comment. A marker quoted further down does not count.
     pub(crate) fn begins(comment: &str) -> Option<Self> {
         let line = comment.trim_start().lines().next()?.trim_end();
         let (run, rest) = line.strip_prefix(BEGIN)?.split_once(KEY)?;

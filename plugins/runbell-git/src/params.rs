@@ -1,4 +1,4 @@
-//! The params of the `git` kind, and what the environment of a CI job fills in.
+//! The params of the `git` kind, and those that the environment of a CI job fills in.
 
 use std::fmt;
 
@@ -48,12 +48,12 @@ pub struct GitParams {
 }
 
 impl GitParams {
-    /// The forge that is meant.
+    /// The forge of these params.
     pub(crate) fn forge(&self) -> Forge {
         Forge::of(self.gitlab, self.server.as_deref())
     }
 
-    /// What is commented on: the part of the path that names it.
+    /// The issue or merge request: the part of the path that names it.
     pub(crate) fn thread(&self) -> Option<(&'static str, u64)> {
         let number = |number: Option<Number>| number.and_then(Number::positive);
         let (issue, merge_request) = (number(self.issue), number(self.merge_request));
@@ -66,7 +66,7 @@ impl GitParams {
         }
     }
 
-    /// Everything that is wrong or odd.
+    /// All faults and warnings.
     pub(crate) fn check(&self, cx: &BuildContext) -> Findings {
         let mut found = Findings::default();
         let forge = self.forge();
@@ -112,8 +112,8 @@ impl GitParams {
     }
 }
 
-/// Fills in what is missing from the environment of GitHub Actions and GitLab CI. What is given is left alone, and also
-/// decides what the rest is looked up for.
+/// Fills in missing params from the environment of GitHub Actions and GitLab CI. A param that is given is kept; it also
+/// decides which forge the others are looked up for.
 pub(crate) fn complete(params: &mut Map, env: &dyn Env) {
     let given = |params: &Map, name: &str| params.get(name).is_some_and(Value::is_truthy);
     let var = |name: &str| env.var(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
@@ -126,7 +126,7 @@ pub(crate) fn complete(params: &mut Map, env: &dyn Env) {
         }
     }
     let server_given = given(params, "server");
-    // A server that is given is a GitLab without having it in its name when it is the job's own.
+    // The job's own server is a GitLab even without `gitlab` in its name.
     let ours = || match params.get("server").and_then(Value::as_str) {
         Some(server) if server_given => ["CI_SERVER_URL", "CI_SERVER_HOST"]
             .into_iter()
@@ -213,7 +213,7 @@ impl<'de> Deserialize<'de> for Number {
                 Ok(Number(i64::try_from(number).unwrap_or(-1)))
             }
             fn visit_str<E>(self, text: &str) -> Result<Number, E> {
-                // What is no number is no issue's either, and reported with what would be right.
+                // A value that is no number is reported later, with the right form.
                 Ok(Number(text.trim().trim_start_matches(['#', '!']).parse().unwrap_or(-1)))
             }
         }

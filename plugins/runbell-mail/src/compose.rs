@@ -1,32 +1,32 @@
-//! What a mail says, and what leaves the process for it.
+//! The contents of a mail, and its form on the wire.
 
 use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
-use runbell_core::text::{is_inert, visible};
+use runbell_core::text::{Unit, cut, is_inert, visible};
 use runbell_core::{DeliveryKey, Error, ErrorKind, MailMessage, Message, Result};
 use runbell_render::html::{self, Flavour};
-use runbell_render::{cut, plain};
+use runbell_render::plain;
 
 use crate::params::address;
 
-/// How large the HTML part may be, in UTF-16 units, and the text part, in bytes: encoded, the mail stays below 1 MiB.
+/// The largest HTML part, in UTF-16 units, and the largest text part, in bytes: encoded, the mail stays below 1 MiB.
 const HTML: usize = 400_000;
 const TEXT: usize = 200_000;
 
 /// How many placeholders are filled in; they share the limits.
 const TABLES: usize = 20;
 
-/// How long a line of a header should be at most, in bytes (RFC 5322 section 2.1.1); 998 is the most it may be.
+/// The recommended length of a header's line, in bytes (RFC 5322 section 2.1.1); the hard limit is 998.
 const LINE: usize = 76;
 
 /// The longest subject, in characters.
 const SUBJECT: usize = 500;
 
-/// What becomes the table in `message_body_override`: these spellings and no other, as in MLRun.
+/// The placeholders of the table in `message_body_override`: these spellings and no other, as in MLRun.
 const PLACEHOLDERS: [&str; 2] = ["{{ runs }}", "{{runs}}"];
 
-/// Makes the mail for a message. What was cut goes into `notes`.
+/// Makes the mail for a message. Each cut adds to `notes`.
 pub(crate) fn compose(
     message: &Message,
     from: &str,
@@ -55,7 +55,8 @@ pub(crate) fn compose(
     })
 }
 
-/// What is around the placeholders. What is put in their place is data, and never looked at for more of them.
+/// The parts of the template around the placeholders. The table put between them is data, and never searched for more
+/// placeholders.
 fn pieces<'t>(template: &'t str, notes: &mut Vec<String>) -> Vec<&'t str> {
     let (mut pieces, mut begin, mut from) = (Vec::new(), 0, 0);
     while let Some(found) = template[from..].find("{{") {
@@ -76,7 +77,7 @@ fn pieces<'t>(template: &'t str, notes: &mut Vec<String>) -> Vec<&'t str> {
     pieces
 }
 
-/// A whole document: mail programs take the encoding from it, and the readiness for dark surroundings.
+/// A whole document: mail programs read the encoding and the support for dark mode from it.
 fn document(fragment: &str) -> String {
     format!(
         "<!doctype html>\n<html><head><meta charset=\"utf-8\">\
@@ -93,7 +94,7 @@ fn subject(message: &Message) -> String {
         matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}')
     };
     let first = headline.split(ends).next().unwrap_or_default().trim();
-    cut(first, SUBJECT).chars().map(|c| if is_inert(c) { c } else { visible(c) }).collect()
+    cut(first, SUBJECT, Unit::Characters).chars().map(|c| if is_inert(c) { c } else { visible(c) }).collect()
 }
 
 /// Date, the id by which a repeated mail is known, and the thread of the run's mails.
@@ -101,11 +102,11 @@ fn headers(message: &Message, from: &str) -> Vec<(String, String)> {
     let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
     let mut headers = Vec::with_capacity(5);
     let mut header = |name: &str, value: String| headers.push((name.to_owned(), value));
-    // RFC 5322 section 3.3, the day with two digits: lettre replaces what it cannot read by the time of sending.
+    // RFC 5322 section 3.3, the day with two digits: lettre replaces a date it cannot read by the time of sending.
     header("Date", message.at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string());
     header("Message-ID", format!("<{}@{domain}>", message.key));
     if let Some(run) = message.runs.first() {
-        // Nobody ever sent the mail of this id; that all of them answer it is what makes a thread.
+        // No mail has this id; a thread is made of the mails that answer it.
         let thread = format!("<{}.run@{domain}>", DeliveryKey::of(&["thread", run.project(), run.uid()]));
         header("In-Reply-To", thread.clone());
         header("References", thread);
@@ -118,7 +119,7 @@ fn headers(message: &Message, from: &str) -> Vec<(String, String)> {
 /// The mail as it goes over the wire.
 ///
 /// # Errors
-/// [`ErrorKind::Internal`] for what [`compose`] never makes: a header or an address that is none.
+/// [`ErrorKind::Internal`] for an invalid header or address, which [`compose`] never makes.
 pub(crate) fn formatted(mail: &MailMessage) -> Result<Vec<u8>> {
     let invalid = |what: &'static str| Error::new(ErrorKind::Internal, what);
     let mailbox = |text: &str| {

@@ -1,5 +1,5 @@
-//! Says in Runbell's own words what went wrong. A server's text is never passed on: it may repeat what it was sent, the
-//! password among it.
+//! Errors in Runbell's own words. A server's text is never passed on: it may repeat the client's commands, the password
+//! among them.
 
 use std::error::Error as StdError;
 use std::io;
@@ -8,7 +8,7 @@ use lettre::transport::smtp::Error as SmtpError;
 use runbell_core::{CA_FILE, Error, ErrorKind};
 use rustls::{CertificateError, Error as TlsError};
 
-/// How far a conversation had come.
+/// The stage of an SMTP session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Connecting, the handshake of encryption from the first byte on, greeting and EHLO.
@@ -118,7 +118,7 @@ pub(crate) fn rebuild(error: &SmtpError, stage: Stage) -> Error {
         _ => (ErrorKind::Unreachable, "the mail server closed the connection, or does not speak SMTP here"),
     };
     let error = Error::new(kind, message).with("at", stage.as_str()).retry();
-    // What was sent in full may have been taken, even if nobody says so any more.
+    // The server may have accepted a mail that was sent in full, even if its reply is lost.
     if stage == Stage::Content { error.ambiguous() } else { error }
 }
 
@@ -178,7 +178,7 @@ fn tls(failure: &TlsError, stage: Stage) -> String {
     }
 }
 
-/// An error and its causes, looking into I/O errors too, which hide what they wrap from `source`.
+/// An error and its causes, those inside I/O errors too, which `source` does not show.
 struct Causes<'e>(Option<&'e (dyn StdError + 'static)>);
 
 impl<'e> Iterator for Causes<'e> {

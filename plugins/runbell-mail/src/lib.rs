@@ -22,7 +22,7 @@ pub use params::{Addresses, MailParams, Port};
 use progress::Memory;
 use server::{Login, Server};
 
-/// How long one attempt may take. Servers that fight spam let strangers wait before they greet.
+/// The time limit of one attempt. Servers that fight spam let strangers wait before they greet.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The `mail` kind.
@@ -36,7 +36,7 @@ impl SenderKind for Mail {
     type Params = MailParams;
     type Sender = MailSender;
 
-    /// The default addresses are enough: then there need be no others.
+    /// The default addresses are enough: the list itself may then be missing.
     fn complete(params: &mut Map, _cx: &BuildContext) {
         let given = |name: &str| params.get(name).is_some_and(Value::is_truthy);
         if !given("email_addresses") && given("default_email_addresses") {

@@ -1,4 +1,4 @@
-//! The params of the `mail` kind, and which ways of encrypting go with which port.
+//! The params of the `mail` kind, and the encryption that fits each port.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub struct MailParams {
     /// Written to as well. Meant for the defaults of a server.
     #[serde(default)]
     pub default_email_addresses: Option<Addresses>,
-    /// The user name to log in with; nobody logs in without one.
+    /// The user name to log in with. Without one there is no login.
     #[serde(default)]
     pub username: Option<String>,
     /// The password to log in with.
@@ -68,7 +68,7 @@ const SUBMISSION_PORT: u16 = 587;
 const RELAY_PORT: u16 = 25;
 
 impl MailParams {
-    /// Everything that is wrong or odd.
+    /// All faults and warnings.
     pub(crate) fn check(&self, cx: &BuildContext) -> Findings {
         let mut found = Findings::default();
         match host(&self.server_host) {
@@ -94,12 +94,12 @@ impl MailParams {
         if let Some(more) = &self.default_email_addresses {
             more.check("default_email_addresses", &mut found);
         }
-        let nobody = |more: &Option<Addresses>| more.as_ref().is_none_or(|more| more.0.is_empty());
-        if self.email_addresses.0.is_empty() && nobody(&self.default_email_addresses) {
+        let is_empty = |more: &Option<Addresses>| more.as_ref().is_none_or(|more| more.0.is_empty());
+        if self.email_addresses.0.is_empty() && is_empty(&self.default_email_addresses) {
             found.fault("email_addresses", "is empty; name at least one address");
         }
         match (self.username(), self.password()) {
-            // MLRun hands both to aiosmtplib, which logs in with a user name alone; nobody expects an empty password to work.
+            // MLRun passes both to aiosmtplib, which logs in with a user name alone; an empty password is a mistake.
             (Some(_), None) => found.warning("username", "has no effect without `password`"),
             (None, Some(_)) => found.fault("username", "is required when there is a password"),
             (Some(_), Some(_)) if matches!(self.encryption(), Ok((Encryption::None, _))) => {
@@ -120,7 +120,7 @@ impl MailParams {
         self.password.as_ref().filter(|password| !password.reveal().is_empty())
     }
 
-    /// Everybody who is written to, each once.
+    /// All recipients, each once.
     pub(crate) fn recipients(&self) -> Vec<String> {
         let mut all: Vec<String> = Vec::new();
         let more = self.default_email_addresses.iter().flat_map(|more| &more.0);
@@ -163,7 +163,7 @@ impl MailParams {
             },
             (Some(false), _) if port == Some(IMPLICIT_PORT) => Err(("server_port", tls_only)),
             (Some(false), Some(false)) => Ok((Encryption::None, port.unwrap_or(SUBMISSION_PORT))),
-            // STARTTLS alone is ruled out: what is left is the other way where the port allows it.
+            // STARTTLS alone is ruled out: the other way is left, where the port allows it.
             (None, Some(false)) => Ok(match port {
                 None | Some(IMPLICIT_PORT) => (Encryption::Implicit, IMPLICIT_PORT),
                 Some(port) => (Encryption::None, port),
@@ -177,7 +177,7 @@ impl MailParams {
     }
 }
 
-/// The host in its usual form; `None` when it is none.
+/// The host in its usual form; `None` when it is no valid host.
 pub(crate) fn host(text: &str) -> Option<Host> {
     let text = text.trim();
     if text.is_empty() {
@@ -189,7 +189,7 @@ pub(crate) fn host(text: &str) -> Option<Host> {
     }
 }
 
-/// An address, by the rule MLRun checks them with: letters, digits and `_.+-` before the `@`, a dot in what is behind it.
+/// An address, by the rule MLRun checks them with: letters, digits and `_.+-` before the `@`, a dot in the part behind it.
 ///
 /// # Errors
 /// The text of a finding.
@@ -232,7 +232,7 @@ impl<'de> Deserialize<'de> for Port {
                 Ok(Port(i64::try_from(number).unwrap_or(-1)))
             }
             fn visit_str<E>(self, text: &str) -> Result<Port, E> {
-                // What is no number is no port either, and reported with what would be right.
+                // A value that is no number is reported later, with the right form.
                 Ok(Port(text.trim().parse().unwrap_or(-1)))
             }
         }
@@ -283,7 +283,7 @@ impl<'de> Deserialize<'de> for Addresses {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Addresses, A::Error> {
                 let mut all = Vec::new();
-                // What is no text is no address either, and reported by its index.
+                // An item that is no text is reported later, by its index.
                 while let Some(one) = list.next_element::<Value>()? {
                     all.push(one.as_str().unwrap_or_default().to_owned());
                 }

@@ -1,9 +1,9 @@
 //! A connection whose unencrypted part is read byte by byte.
 //!
-//! The SMTP library reads through a buffer, and keeps that buffer when STARTTLS changes the stream under it. Whoever stands
-//! in between could append answers to the last unencrypted one; they would lie in the buffer and be taken for answers of the
+//! The SMTP library reads through a buffer, and keeps that buffer when STARTTLS changes the stream under it. An attacker
+//! in between could append replies to the last unencrypted one; they would lie in the buffer and be taken for replies of the
 //! encrypted server (RFC 3207 section 4.2 wants everything from before discarded). Given one byte at a time the buffer is
-//! empty after each line, and what was appended meets the TLS handshake, which fails.
+//! empty after each line, and appended bytes meet the TLS handshake, which fails.
 
 use std::io;
 use std::net::SocketAddr;

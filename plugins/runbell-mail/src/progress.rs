@@ -1,7 +1,7 @@
-//! Remembers who has got a mail already, when not everybody could be given it at once.
+//! Remembers the recipients of a mail that the server has accepted already, when it put others off.
 //!
 //! A server may take a mail for some recipients and put others off (greylisting, a full mailbox). The next attempt is
-//! for the others only, so that nobody gets it twice. This is kept in memory: after a restart the mail goes to all of
+//! for the others only, so that no recipient gets it twice. This is kept in memory: after a restart the mail goes to all of
 //! them again, with the same Message-ID.
 
 use std::collections::VecDeque;
@@ -14,12 +14,12 @@ use crate::failure::Refusal;
 /// How many mails are remembered; the oldest is forgotten first.
 const REMEMBERED: usize = 1_000;
 
-/// What became of a mail's recipients so far.
+/// The state of a mail's recipients.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
-    /// Who has got it.
+    /// Recipients that the server accepted.
     pub(crate) done: Vec<String>,
-    /// Whom the server will not take it for.
+    /// Recipients that the server refused for good.
     pub(crate) refused: Vec<(String, Refusal)>,
 }
 
@@ -35,13 +35,13 @@ impl Progress {
 pub(crate) struct Memory(Mutex<VecDeque<(DeliveryKey, Progress)>>);
 
 impl Memory {
-    /// What is remembered of a mail. It stays remembered: an attempt may be cut off before it says what became of it.
+    /// The state remembered of a mail. It stays remembered: an attempt may be cut off before it reports a new one.
     pub(crate) fn of(&self, key: DeliveryKey) -> Progress {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().find(|(other, _)| *other == key).map(|(_, progress)| progress.clone()).unwrap_or_default()
     }
 
-    /// Remembers it for the next attempt, instead of what was remembered so far.
+    /// Remembers a state for the next attempt, in place of the earlier one.
     pub(crate) fn keep(&self, key: DeliveryKey, progress: Progress) {
         self.forget(key);
         if progress.done.is_empty() && progress.refused.is_empty() {
@@ -54,7 +54,7 @@ impl Memory {
         all.push_back((key, progress));
     }
 
-    /// Forgets a mail that there will be no attempt for any more.
+    /// Forgets a mail that gets no further attempt.
     pub(crate) fn forget(&self, key: DeliveryKey) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| *other != key);
     }

@@ -14,10 +14,10 @@ use crate::server::Server;
 /// How many recipients an error names.
 const NAMED: usize = 5;
 
-/// Sends a mail to those of its recipients who have not got it yet.
+/// Sends a mail to those of its recipients that have not received it yet.
 ///
 /// # Errors
-/// Whatever keeps somebody from getting it. Those who can be given it are given it first; the error names the others.
+/// Any recipient that the server does not accept. The mail goes to the accepted ones first; the error names the others.
 pub(crate) async fn send(
     server: &Server,
     memory: &Memory,
@@ -46,7 +46,7 @@ fn parsed(text: &str) -> Result<Address> {
     address(text).map_err(|_| Error::new(ErrorKind::Internal, "an address of the mail is none"))
 }
 
-/// One transaction (RFC 5321 section 3.3). Returns who was put off.
+/// One transaction (RFC 5321 section 3.3). Returns the recipients that were put off.
 async fn transact(
     connection: &mut AsyncSmtpConnection,
     from: Address,
@@ -62,7 +62,7 @@ async fn transact(
         match connection.command(Rcpt::new(parsed(to)?, Vec::new())).await {
             Ok(_) => accepted.push((*to).clone()),
             Err(error) => match Refusal::of(&error) {
-                // 421 is said of the connection, not of the recipient.
+                // 421 concerns the connection, not the recipient.
                 Some(refusal) if refusal.code == 421 => return Err(refused(&refusal, Stage::Recipient)),
                 Some(refusal) if refusal.is_transient() => put_off.push(((*to).clone(), refusal)),
                 Some(refusal) => progress.refused.push(((*to).clone(), refusal)),
@@ -71,7 +71,7 @@ async fn transact(
         }
     }
     if accepted.is_empty() {
-        // Whether it is heard does not matter: the next mail begins with the same.
+        // The reply does not matter: the next mail begins with the same command.
         let _ = connection.command(Rset).await;
         return Ok(put_off);
     }
@@ -82,7 +82,7 @@ async fn transact(
     Ok(put_off)
 }
 
-/// What a transaction that went through means for the delivery.
+/// The result of the delivery after a transaction that succeeded.
 fn conclude(
     memory: &Memory,
     mail: &MailMessage,

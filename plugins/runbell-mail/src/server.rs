@@ -19,10 +19,10 @@ use crate::failure::{Stage, rebuild, unreachable};
 use crate::params::Encryption;
 use crate::plain::Plain;
 
-/// How long a connection nobody uses is kept. Servers close theirs after some minutes (RFC 5321 asks for five).
+/// How long an idle connection is kept. Servers close theirs after some minutes (RFC 5321 asks for five).
 const IDLE: Duration = Duration::from_secs(60);
 
-/// How many mails one server is given at once, each over a connection of its own. Servers limit how many they accept from
+/// How many mails are sent to one server at once, each over a connection of its own. Servers limit how many they accept from
 /// one client; exim's and postfix's documentation suggest to stay well below twenty.
 pub(crate) const AT_ONCE: usize = 4;
 
@@ -35,7 +35,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a kept connection may take to show that it still works; then a new one is made.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a connection depends on. Mails with the same share connections.
+/// The settings of a connection. Mails with the same settings share connections.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Login {
     pub(crate) host: String,
@@ -90,7 +90,7 @@ impl Server {
     /// A connection that is ready for a mail: one that was kept, if it still answers, or a new one.
     pub(crate) async fn connection(&self) -> Result<AsyncSmtpConnection> {
         while let Some((mut kept, since)) = self.take() {
-            // It answers, and whatever was begun on it is forgotten.
+            // It answers, and the reset ends any unfinished transaction.
             if since.elapsed() < IDLE
                 && let Ok(Ok(_)) = timeout(PROBE_TIMEOUT, kept.command(Rset)).await
             {
@@ -119,7 +119,7 @@ impl Server {
         let found: Vec<SocketAddr> = found
             .map_err(|_| Error::new(ErrorKind::Unreachable, "the mail server's name cannot be resolved").retry())?
             .collect();
-        // The address decides that is really connected to, not the name.
+        // The rules apply to the address that is connected to, not to the name.
         let allowed = self.egress.filter(found, SocketAddr::ip)?;
         let hello = ClientId::default();
         let mut failed = Error::new(ErrorKind::Unreachable, "the mail server's name has no address").retry();
@@ -188,7 +188,7 @@ impl Server {
         Ok(connection)
     }
 
-    /// The settings of encryption, made on first use: reading the system's authorities takes milliseconds.
+    /// The TLS settings, made on first use: reading the system's authorities takes milliseconds.
     fn tls(&self) -> Result<TlsParameters> {
         if let Some(made) = self.tls.get() {
             return Ok(made.clone());
@@ -207,8 +207,8 @@ impl Server {
 }
 
 fn certificates(pem: &str) -> Result<Certificate> {
-    // An empty file is read as no certificates at all, which nobody means.
-    let invalid = |what: &str| Error::new(ErrorKind::ParamsInvalid, format!("{CA_FILE}: the file it names {what}"));
+    // An empty file would be read as no certificates at all.
+    let invalid = |fault: &str| Error::new(ErrorKind::ParamsInvalid, format!("{CA_FILE}: the file it names {fault}"));
     if !pem.contains("-----BEGIN CERTIFICATE-----") {
         return Err(invalid("holds no certificate in PEM form"));
     }

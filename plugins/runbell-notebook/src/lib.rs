@@ -19,8 +19,8 @@ pub const KERNEL_VARIABLE: &str = "EVCXR_IS_RUNTIME";
 /// How much HTML is shown, in UTF-16 units: browsers take more, notebooks are files.
 const LIMIT: usize = 1 << 20;
 
-/// Shows HTML in a notebook, or in whatever else an embedder has. Set it with `cx.shared.set(display)` before senders are
-/// built; it goes before the evcxr kernel.
+/// Shows HTML in a notebook, or elsewhere in an embedder. Set it with `cx.shared.set(display)` before senders are
+/// built; it takes precedence over the evcxr kernel.
 #[derive(Clone)]
 pub struct Display(Arc<dyn Fn(&str) + Send + Sync>);
 
@@ -89,7 +89,7 @@ impl Sender for NotebookSender {
         };
         cx.written();
         let (display, output, body) = (self.display.clone(), self.output.clone(), body.clone());
-        // Neither a display nor a pipe that nobody reads may hold up the job.
+        // Neither a display nor a pipe without a reader may delay the job.
         let showing = tokio::task::spawn_blocking(move || match display {
             Some(Display(show)) => catch_unwind(AssertUnwindSafe(|| show(&body))).map_err(|_panic| ()),
             None => output.print(&frame(&body)).map_err(drop),

@@ -1,11 +1,13 @@
-//! The payload: blocks as MLRun composes them, and a text for where blocks are not shown.
+//! The payload: blocks as MLRun composes them, and a text for programs that show no blocks.
 
 use runbell_core::Message;
+use runbell_core::text::{Unit, beginning};
 use runbell_core::value::write_json_string;
 
 use crate::escape::{Cutter, cut, inert, token, units};
-use crate::fit::{BLOCK_COST, BLOCKS, FIELDS, HEADER, Plan, SECTION, TEXT_COST, TOTAL, plan};
+use crate::fit::{Plan, plan};
 use crate::label::{Row, in_token};
+use crate::limits::{BLOCK_COST, BLOCKS, FIELDS, HEADER, SECTION, TEXT_COST, TOTAL};
 
 /// The longest name of a notification that is shown.
 const NAME: usize = 300;
@@ -13,7 +15,7 @@ const NAME: usize = 300;
 /// The longest link behind "and 12 more runs".
 const MORE_LINK: usize = 1_000;
 
-/// The JSON to post. What was cut goes into `notes`.
+/// The JSON to post. Each cut adds to `notes`.
 pub(crate) fn payload(message: &Message, notes: &mut Vec<String>) -> String {
     let title = Title::new(message);
     let (header, rest) = title.split();
@@ -94,7 +96,7 @@ fn runs(message: &Message, out: &mut Blocks, notes: &mut Vec<String>) {
     note(count(&|row| row.link_dropped), &|count| format!("{count} links left out, too long"));
 }
 
-/// What a text object holds.
+/// The contents of a text object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Data {
     /// Nothing that Slack interprets.
@@ -158,7 +160,7 @@ impl Blocks {
     }
 }
 
-/// `[severity] text`, and where in it the author's own words are.
+/// `[severity] text`, and the place of the author's own words in it.
 struct Title {
     text: String,
     own: std::ops::Range<usize>,
@@ -175,38 +177,25 @@ impl Title {
         Title { text, own }
     }
 
-    /// The header, and where the rest begins. At the first `", "`, which is left out, else after 150 characters,
-    /// but never inside a token of the author's; a text that fits is not split. MLRun's rule, but that it cuts at any
-    /// comma.
+    /// The header, and the offset at which the rest begins. The header ends at the first `", "`, which is left out, else
+    /// after 150 characters, but never inside a token of the author's; a text that fits is not split. MLRun's rule, but
+    /// that it cuts at any comma.
     fn split(&self) -> (&str, usize) {
-        let mut used = 0;
-        let mut comma = None;
-        let mut full = None;
-        for (index, character) in self.text.char_indices() {
-            if used < HEADER - 1
-                && comma.is_none()
-                && self.text[index..].starts_with(", ")
-                && self.token_around(index).is_none()
-            {
-                comma = Some(index);
-            }
-            used += character.len_utf16();
-            if used > HEADER {
-                full = Some(index);
-                break;
-            }
+        let fits = beginning(&self.text, HEADER, Unit::Utf16).len();
+        if fits == self.text.len() {
+            return (&self.text, fits);
         }
-        match (full, comma) {
-            (None, _) => (&self.text, self.text.len()),
-            (Some(_), Some(comma)) => (&self.text[..comma], comma + 2),
-            (Some(full), None) => {
-                let full = self.token_around(full).unwrap_or(full);
-                (&self.text[..full], full)
+        let commas = self.text[..fits].match_indices(", ").map(|(at, _)| at);
+        match commas.filter(|at| units(&self.text[..*at]) < HEADER - 1).find(|at| self.token_around(*at).is_none()) {
+            Some(comma) => (&self.text[..comma], comma + 2),
+            None => {
+                let end = self.token_around(fits).unwrap_or(fits);
+                (&self.text[..end], end)
             }
         }
     }
 
-    /// Where the author's token begins that a cut at `at` would split.
+    /// The offset of the author's token that a cut at `at` would split.
     fn token_around(&self, at: usize) -> Option<usize> {
         let before = self.own.contains(&at).then(|| &self.text[self.own.start..at])?;
         ['<', '&'].into_iter().find_map(|first| {
@@ -215,7 +204,7 @@ impl Title {
         })
     }
 
-    /// What begins at `from`, as mrkdwn: the author's own words as they are, the rest escaped.
+    /// The text from `from` on as mrkdwn: the author's own words as they are, the rest escaped.
     fn mrkdwn(&self, from: usize) -> (String, Data, bool) {
         let (start, end) = (self.own.start.max(from), self.own.end.max(from));
         let (before, own, after) = (&self.text[from..start], &self.text[start..end], &self.text[end..]);
@@ -230,8 +219,8 @@ impl Title {
 }
 
 /// Finds the author's words in the composed text: after the last `": "` or at the beginning, and with nothing but the
-/// lines on retries behind them. What comes before is made of run data, which could hold the same words, but cannot
-/// come last. Not found, all of it is taken for run data.
+/// lines on retries behind them. The text before is made of run data, which could hold the same words, but cannot
+/// come last. If they are not found, the whole text counts as run data.
 fn own_part<'t>(text: &'t str, own: &str) -> (&'t str, &'t str, &'t str) {
     if own.is_empty() {
         return (text, "", "");
@@ -249,10 +238,22 @@ fn own_part<'t>(text: &'t str, own: &str) -> (&'t str, &'t str, &'t str) {
 
 #[cfg(test)]
 mod tests {
-    use super::own_part;
+    use super::{HEADER, Title, own_part, units};
 
     #[test]
-    fn the_authors_part_is_found_whatever_the_project_is_called() {
+    fn a_header_ends_between_characters_as_readers_see_them() {
+        for (before, next, header) in
+            [("x", "y", HEADER), ("x", "e\u{301}", HEADER - 1), ("", "👍\u{1f3fd}", HEADER - 1)]
+        {
+            let start = format!("{}{before}", "x".repeat(HEADER - 1 - before.len()));
+            let title = Title { text: format!("{start}{next} and more"), own: 0..0 };
+            let (shown, rest) = title.split();
+            assert_eq!((units(shown), rest), (header, shown.len()), "{next:?}");
+        }
+    }
+
+    #[test]
+    fn the_authors_part_is_found_for_every_name_of_a_project() {
         for (text, own, expected) in [
             ("Run completed in project p: hi", "hi", ("Run completed in project p: ", "hi", "")),
             ("Run completed in project hi: hi", "hi", ("Run completed in project hi: ", "hi", "")),

@@ -1,15 +1,16 @@
-//! Texts for Slack: escaped, and cut without leaving half of anything behind.
+//! Texts for Slack: escaped, and cut without leaving half of an escape or a token behind.
 //!
 //! Slack's mrkdwn has three control characters, `&`, `<` and `>` (Slack's "Formatting text for app surfaces"); a
-//! mention or link exists only as a token `<…>`. Escaped text therefore cannot make one, whatever else is in it.
+//! mention or link exists only as a token `<…>`. Escaped text therefore cannot make one, whatever else it holds.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use runbell_core::text::is_inert;
+use runbell_core::text::{Unit, cut_around, is_inert};
 
 /// Length in UTF-16 units. Slack does not say whether it counts these or code points; this is never the smaller.
 pub(crate) fn units(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.chars().map(char::len_utf16).sum() }
+    Unit::Utf16.length(text)
 }
 
 /// The escape of a character that Slack would interpret.
@@ -34,8 +35,8 @@ pub(crate) fn escaped_units(text: &str, limit: usize) -> usize {
     count
 }
 
-/// `text` without characters that do something to the display of others: controls but line breaks and tabs, and
-/// those that reverse the direction of writing. They become U+FFFD, one for one.
+/// `text` without characters that change the display of others: controls but line breaks and tabs, and those that
+/// reverse the direction of writing. They become U+FFFD, one for one.
 pub(crate) fn inert(text: &str) -> Cow<'_, str> {
     let harmless = |c: char| is_inert(c) || matches!(c, '\n' | '\r' | '\t');
     match text.chars().all(harmless) {
@@ -44,72 +45,86 @@ pub(crate) fn inert(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// So much of a text that more would not fit into `units` units: a megabyte is not looked at for three thousand
+/// The part of a text that is read for `limit` units: always more than fits, but no megabyte for three thousand
 /// characters.
-pub(crate) fn beginning(text: &str, units: usize) -> &str {
-    let mut end = text.len().min(4 * (units + 1));
+pub(crate) fn enough(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(4 * (limit + 1));
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     &text[..end]
 }
 
-/// Collects a text of at most `limit` units. What does not fit is replaced by an ellipsis; an escape or a token is
-/// there whole or not at all.
+/// Collects a text of at most `limit` units. The rest of a text that does not fit is replaced by an ellipsis; an escape
+/// or a token is kept whole or left out.
 #[derive(Debug)]
 pub(crate) struct Cutter {
     out: String,
     used: usize,
     limit: usize,
-    /// Up to here the text would fit with an ellipsis behind it.
-    fits: usize,
-    cut: bool,
+    /// The escapes and tokens in `out`.
+    pieces: Vec<Range<usize>>,
 }
 
 impl Cutter {
     /// An empty text; `limit` is at least 1.
     pub(crate) fn new(limit: usize) -> Self {
-        Cutter { out: String::new(), used: 0, limit, fits: 0, cut: false }
+        Cutter { out: String::new(), used: 0, limit, pieces: Vec::new() }
     }
 
-    fn atom(&mut self, atom: &str) {
-        if self.cut {
-            return;
-        }
-        self.used += units(atom);
-        if self.used > self.limit {
-            self.out.truncate(self.fits);
-            self.out.push('…');
-            self.cut = true;
-            return;
-        }
-        self.out.push_str(atom);
-        if self.used < self.limit {
-            self.fits = self.out.len();
-        }
+    fn character(&mut self, character: char) {
+        self.used += character.len_utf16();
+        self.out.push(character);
+    }
+
+    fn piece(&mut self, piece: &str) {
+        self.used += units(piece);
+        let start = self.out.len();
+        self.out.push_str(piece);
+        self.pieces.push(start..self.out.len());
+    }
+
+    /// Whether more than the limit is collected, so that more changes nothing.
+    fn is_full(&self) -> bool {
+        self.used > self.limit
     }
 
     /// Adds run data, escaped and inert.
     pub(crate) fn data(&mut self, text: &str) {
-        let mut buffer = [0; 4];
-        for character in inert(beginning(text, self.limit)).chars() {
-            self.atom(escape(character).unwrap_or_else(|| character.encode_utf8(&mut buffer)));
+        for character in inert(enough(text, self.limit)).chars() {
+            if self.is_full() {
+                return;
+            }
+            match escape(character) {
+                Some(escape) => self.piece(escape),
+                None => self.character(character),
+            }
         }
     }
 
     /// Adds the author's own markup as it is.
     pub(crate) fn markup(&mut self, text: &str) {
         let mut rest = text;
-        while let Some(first) = rest.chars().next().filter(|_| !self.cut) {
-            let (atom, tail) = rest.split_at(token(rest).unwrap_or(first.len_utf8()));
-            self.atom(atom);
-            rest = tail;
+        while let Some(first) = rest.chars().next().filter(|_| !self.is_full()) {
+            match token(rest) {
+                Some(length) => {
+                    self.piece(&rest[..length]);
+                    rest = &rest[length..];
+                }
+                None => {
+                    self.character(first);
+                    rest = &rest[first.len_utf8()..];
+                }
+            }
         }
     }
 
-    /// The text, and whether something was left out.
+    /// The text, and whether it was cut.
     pub(crate) fn finish(self) -> (String, bool) {
-        (self.out, self.cut)
+        if !self.is_full() {
+            return (self.out, false);
+        }
+        (cut_around(&self.out, self.limit, Unit::Utf16, &self.pieces).into_owned(), true)
     }
 }
 
@@ -147,6 +162,11 @@ mod tests {
             ("🚀🚀🚀", 5, "🚀🚀…"),
             ("🚀🚀🚀", 4, "🚀…"),
             ("🚀", 1, "…"),
+            ("ae\u{301}b", 3, "a…"),
+            ("a👩\u{200d}👧b", 6, "a…"),
+            ("a<\u{301}b", 7, "a&lt;\u{301}b"),
+            ("a<\u{301}bc", 7, "a&lt;\u{301}…"),
+            ("a<\u{301}bc", 6, "a…"),
             ("", 1, ""),
             ("a\0\u{202e}b\nc\u{200b}", 99, "a\u{fffd}\u{fffd}b\nc\u{200b}"),
         ] {

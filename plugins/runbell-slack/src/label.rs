@@ -1,12 +1,12 @@
-//! One run in two columns: its state and name, and what came of it.
+//! One run in two columns: its state and name, and its results or error.
 
 use std::borrow::Cow;
 
 use runbell_core::{Links, Map, RunSnapshot, Value};
 use runbell_render::python;
 
-use crate::escape::{Cutter, beginning, cut, escaped_units, units};
-use crate::fit::FIELD;
+use crate::escape::{Cutter, cut, enough, escaped_units, units};
+use crate::limits::FIELD;
 
 /// The longest name that is shown.
 const NAME: usize = 200;
@@ -49,7 +49,7 @@ impl<'r> Row<'r> {
         row.link_dropped = matches!(link, Link::TooLong);
         let (shown, name_cut) = match link {
             Link::To(url) => {
-                let (name, name_cut) = cut(&inside_link(beginning(name, NAME)), NAME);
+                let (name, name_cut) = cut(&inside_link(enough(name, NAME)), NAME);
                 (format!("<{url}|*{name}*>"), name_cut)
             }
             Link::TooLong | Link::None => cut(name, NAME),
@@ -111,10 +111,10 @@ fn results(run: &RunSnapshot) -> String {
         if !out.is_empty() {
             out.push_str(", ");
         }
-        out.push_str(beginning(key, FIELD));
+        out.push_str(enough(key, FIELD));
         out.push('=');
         match value {
-            Value::String(text) => out.push_str(beginning(text, FIELD)),
+            Value::String(text) => out.push_str(enough(text, FIELD)),
             other => python::write_str(other, &mut out),
         }
     }

@@ -4,6 +4,7 @@ mod blocks;
 mod escape;
 mod fit;
 mod label;
+mod limits;
 
 use runbell_core::{
     BuildContext, Findings, HeaderValue, HttpRequest, Map, Message, Receipt, Result, SenderKind, Value,
@@ -15,7 +16,7 @@ use serde::Deserialize;
 /// The environment variable that holds the webhook when the param is absent, as in MLRun.
 pub const WEBHOOK_VARIABLE: &str = "SLACK_WEBHOOK";
 
-/// What Slack answers to a webhook it does not carry out: short codes, safe to quote.
+/// Slack's answers to a webhook it refuses: short codes, safe to quote.
 ///
 /// From Slack's "Sending messages using incoming webhooks" and its list of `chat.postMessage` errors.
 const CODES: [&str; 28] = [
@@ -52,7 +53,7 @@ const CODES: [&str; 28] = [
 /// Parameters of the `slack` kind.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct SlackParams {
-    /// The URL of an incoming webhook. Secret: whoever has it can post. Default where the notification is sent from
+    /// The URL of an incoming webhook. Secret: it is enough to post. Default where the notification is sent from
     /// the runner's process: the environment variable SLACK_WEBHOOK.
     pub webhook: TargetUrl,
 }

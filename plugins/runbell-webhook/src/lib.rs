@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod headers;
 mod params;
 mod signature;
 
@@ -10,22 +11,15 @@ use runbell_core::{
     BuildContext, Findings, HeaderValue, HttpRequest, Message, Result, Secret, SendContext, SenderKind, Value,
 };
 use runbell_http::{Http, HttpKind, HttpOptions, TargetUrl};
+use runbell_render::TemplateValue;
 use runbell_render::body::{Body, Scope, summaries};
-use runbell_render::template::TemplateValue;
 
+pub use headers::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 pub use params::{HeaderMap, WebhookParams};
 
-use params::{METHODS, OURS, SIGNED};
+use headers::{OURS, SIGNED};
+use params::METHODS;
 use signature::Signer;
-
-/// The header that carries the delivery key, by which a receiver knows a repeated delivery.
-pub const ID_HEADER: &str = "webhook-id";
-
-/// The header that carries the time of signing, in seconds since 1970.
-pub const TIMESTAMP_HEADER: &str = "webhook-timestamp";
-
-/// The header that carries the signatures.
-pub const SIGNATURE_HEADER: &str = "webhook-signature";
 
 /// The `webhook` kind.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The params: typed, documented, and checked for what a schema cannot say.
+//! The params: typed, documented, and checked beyond the schema.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,17 +10,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 
+use crate::headers::OURS;
 use crate::signature::Signer;
-use crate::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// The methods a webhook may use.
 pub(crate) const METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
-
-/// Headers that are Runbell's; the last two only with `signing_secret`.
-pub(crate) const OURS: &[&str] = &[ID_HEADER, TIMESTAMP_HEADER, SIGNATURE_HEADER];
-
-/// Headers that belong to one attempt.
-pub(crate) const SIGNED: [&str; 2] = [TIMESTAMP_HEADER, SIGNATURE_HEADER];
 
 /// Headers that belong to the connection, so that an author's value could only break it.
 const CONNECTION: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];
@@ -83,9 +77,7 @@ impl WebhookParams {
             found.fault("timeout_secs", "must be from 1 to 60");
         }
         for fault in self.override_body.iter().flat_map(|template| Body::compile(template).faults()) {
-            // The note begins with the path of the text.
-            let (path, fault) = fault.split_once(": ").unwrap_or(("override_body", &fault));
-            found.warning(path, fault);
+            found.warning(&fault.path, fault.message());
         }
         found
     }

@@ -10,7 +10,7 @@ use sha2::Sha256;
 /// The specification's prefix of a symmetric secret.
 const PREFIX: &str = "whsec_";
 
-/// What the specification allows for the length of a secret, in bytes.
+/// The lengths of a secret that the specification allows, in bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// Signs with one or more secrets.
@@ -24,7 +24,7 @@ impl Debug for Signer {
 }
 
 impl Signer {
-    /// Takes secrets separated by white space. The fault says what would be right and never quotes them.
+    /// Takes secrets separated by white space. The fault names the right form and never quotes them.
     pub(crate) fn new(secrets: &str) -> Result<Self, &'static str> {
         let keys = secrets.split_whitespace().map(key).collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() { Err("must hold a secret that starts with `whsec_`") } else { Ok(Signer(keys)) }

@@ -119,15 +119,12 @@ fn excerpt(search: &Search, text: &[u8]) -> String {
 }
 
 fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    decoded(text, b"%", 2)
+    percent_encoding::percent_decode(text).collect()
 }
 
+/// Undoes JSON's escapes: a mark and four hexadecimal digits.
 fn unescaped(text: &[u8]) -> Vec<u8> {
-    decoded(text, b"\\u", 4)
-}
-
-/// Undoes escapes that are a mark and so many hexadecimal digits.
-fn decoded(text: &[u8], mark: &[u8], digits: usize) -> Vec<u8> {
+    let (mark, digits) = (b"\\u", 4);
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(&byte) = rest.first() {

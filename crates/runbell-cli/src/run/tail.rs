@@ -5,6 +5,7 @@ use std::io::{PipeReader, Read as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use runbell::text::{self, Unit};
 use tokio::sync::oneshot;
 
 /// The longest line that is shown, in characters.
@@ -52,9 +53,9 @@ impl Tail {
     }
 }
 
-/// Cuts every line to what is shown. After masking, so that no part of a secret is left.
+/// Cuts every line to [`LINE`] characters. After masking, so that no part of a secret is left.
 pub(super) fn cut(text: &str) -> String {
-    text.lines().map(|line| line.chars().take(LINE).collect::<String>()).collect::<Vec<_>>().join("\n")
+    text.lines().map(|line| text::cut(line, LINE, Unit::Characters)).collect::<Vec<_>>().join("\n")
 }
 
 #[derive(Debug)]
@@ -112,6 +113,8 @@ mod tests {
         lines.add(&[b'x'; 100_000]);
         let text = lines.text();
         assert_eq!(text.lines().last().map(str::len), Some(KEPT));
-        assert_eq!(cut(&text).lines().last().map(str::len), Some(LINE));
+        let shown = cut(&text);
+        let last = shown.lines().last().expect("a line");
+        assert!(last.chars().count() == LINE && last.ends_with('…'), "{} characters", last.chars().count());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runbell::remote::{Courier, CourierOptions, RemoteClient, RemoteEvent, Untold, register};
 use runbell::{
-    BuildContext, Clock as _, Finding, MASK, Notification, Notifier, ReportLine, Dispatch, Run, RunSnapshot, RunState,
+    BuildContext, Clock as _, Dispatch, Finding, MASK, Notification, Notifier, ReportLine, Run, RunSnapshot, RunState,
     RunView as _, SecretValues, Status, SystemClock, Transition, route, text,
 };
 use tokio::time::{Instant, timeout};

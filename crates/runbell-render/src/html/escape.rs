@@ -1,4 +1,4 @@
-//! Escapes what stands in the template's places, so that data stays text wherever the HTML is put.
+//! Escapes the values put into the template, so that data stays text wherever the HTML is shown.
 
 use std::fmt::{self, Write};
 
@@ -19,7 +19,7 @@ pub enum Flavour {
 const BREAK: &str = "&#8203;";
 
 impl Flavour {
-    /// What minijinja calls with every value that is put out: safe ones as they are, everything else escaped.
+    /// The formatter minijinja calls with every value: safe ones are written as they are, all others escaped.
     pub(super) fn format(self, out: &mut Output, _state: &State, value: &Value) -> Result<(), Error> {
         let written = match value.as_str() {
             Some(text) if value.is_safe() => out.write_str(text),
@@ -65,7 +65,7 @@ impl Flavour {
         out.write_str(&text[plain..])
     }
 
-    /// Whether a byte stands for itself whatever is around it.
+    /// Whether a byte stands for itself in any context.
     fn is_ordinary(self, byte: u8) -> bool {
         match self {
             Flavour::Html => matches!(byte, b' '..=b'~') && !matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\''),
@@ -105,7 +105,7 @@ enum Form {
     Visible,
 }
 
-/// What stands for a printable character in a Markdown document: the entity of every one that could begin a construct.
+/// The form of a printable character in a Markdown document: the entity of every one that could begin a construct.
 fn markdown(character: char, rest: &str) -> Option<&'static str> {
     let begins = |word: &str| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
     Some(match character {
@@ -137,7 +137,7 @@ fn markdown(character: char, rest: &str) -> Option<&'static str> {
 }
 
 /// Whether a reference would begin with `character` in front of `rest`: `@name`, `#1`, `!1`, `$1`, `&1`, `%name`, `~name`,
-/// `^alert`, and what [`markdown`] says of `:`.
+/// `^alert`, and the note of [`markdown`] on `:`.
 fn breaks_after(character: char, rest: &str) -> bool {
     let next = rest.chars().next();
     match character {

@@ -1,4 +1,4 @@
-//! What is shown of a run, in HTML as in plain text.
+//! The facts of a run that are shown, in HTML as in plain text.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use jiff::tz::{Offset, TimeZone};
+use runbell_core::text::{Unit, cut};
 use runbell_core::{Links, RunSnapshot, Value};
 
-use crate::cut::cut;
 use crate::python;
 
 /// How deep nested parameters and results are laid out line by line; below that they are written as Python does.
@@ -29,7 +29,7 @@ pub(crate) struct Detail {
     pub(crate) error: usize,
 }
 
-/// What is shown of a run. Texts are raw: whoever writes them out escapes them.
+/// The facts of a run. Texts are raw: the writer escapes them.
 #[derive(Debug, Default)]
 pub(crate) struct Facts<'r> {
     pub(crate) state: Cow<'r, str>,
@@ -63,7 +63,7 @@ impl<'r> Facts<'r> {
         };
         facts.kind = facts.cut_to(kind, detail.value);
         if let Some(iteration) = document.at(&["metadata", "iteration"]) {
-            facts.iteration = cut(&python::str_of(iteration), 40).into_owned();
+            facts.iteration = cut(&python::str_of(iteration), 40, Unit::Characters).into_owned();
         }
         let start = Moment::new(&text_at(document, &["status", "start_time"]));
         let end = Moment::new(&text_at(document, &["status", "end_time"]));
@@ -92,8 +92,8 @@ impl<'r> Facts<'r> {
 
     fn cut_to(&mut self, text: Cow<'r, str>, limit: usize) -> Cow<'r, str> {
         let shown = match &text {
-            Cow::Borrowed(text) => cut(text, limit),
-            Cow::Owned(owned) => match cut(owned, limit) {
+            Cow::Borrowed(text) => cut(text, limit, Unit::Characters),
+            Cow::Owned(owned) => match cut(owned, limit, Unit::Characters) {
                 Cow::Borrowed(_) => return text,
                 Cow::Owned(cut) => Cow::Owned(cut),
             },
@@ -142,7 +142,7 @@ impl Lines {
     fn pair(&mut self, depth: usize, key: &str, value: &Value) {
         if self.count >= LINES || self.out.len() >= self.detail.cell {
             self.left_out += usize::from(depth == 0);
-            // What is nested in something that is shown is simply not there.
+            // The members of a value that is left out are left out too.
             self.cut = true;
             return;
         }
@@ -186,7 +186,7 @@ impl Lines {
 
     /// Appends a text whose further lines are indented, so that they cannot be taken for pairs.
     fn text(&mut self, text: &str, depth: usize, limit: usize) {
-        let shown = cut(text, limit);
+        let shown = cut(text, limit, Unit::Characters);
         self.cut |= matches!(shown, Cow::Owned(_));
         if !shown.contains('\n') {
             return self.out.push_str(&shown);
@@ -208,7 +208,7 @@ struct Moment {
 }
 
 impl Moment {
-    /// `None` for an empty text. What is no time is shown as it is.
+    /// `None` for an empty text. A text that is no time is shown as it is.
     fn new(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.is_empty() {
@@ -223,7 +223,7 @@ impl Moment {
             (at, offset)
         });
         let shown = match parsed {
-            None => cut(text, 40).into_owned(),
+            None => cut(text, 40, Unit::Characters).into_owned(),
             Some((at, offset)) => {
                 let mut shown = to_the_second(text, at);
                 match offset {

@@ -1,6 +1,6 @@
 //! A message as HTML: one template for mail, git and notebook.
 //!
-//! Styles are inline, for mail programs and notebooks drop everything else; sites such as GitHub drop the styles too,
+//! Styles are inline, because mail programs and notebooks drop all others; sites such as GitHub drop inline styles too,
 //! and nothing depends on them: states have a symbol and a word, columns have borders. No colour is set for text or
 //! background, so that dark surroundings stay dark, and there are no images.
 //!
@@ -15,12 +15,11 @@ use std::sync::{Arc, LazyLock};
 
 use minijinja::value::Object;
 use minijinja::{AutoEscape, Environment, Template, Value, context};
+use runbell_core::text::{Unit, cut, ending};
 use runbell_core::{Error, ErrorKind, Message, Result, RunSnapshot};
 
 pub use escape::Flavour;
 pub(crate) use facts::{Detail, Facts};
-
-use crate::cut::cut;
 
 /// The longest first line of a text that is shown whole, in characters.
 const HEADLINE: usize = 1_000;
@@ -41,19 +40,19 @@ const SHORT_NAME: usize = 28;
 /// The least a run takes, so that no more of them are rendered than can ever fit.
 const SMALLEST_ROW: usize = 64;
 
-/// A message as HTML, and what was cut to make it fit.
+/// A message as HTML, and notes on the cuts that made it fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Html {
     /// The HTML: a fragment without `<html>` around it.
     pub html: String,
-    /// What was cut, for report and preview.
+    /// One note for each cut, for report and preview.
     pub notes: Vec<String>,
 }
 
 /// Renders `message` in at most `limit` UTF-16 units, which is how browsers and most web services count characters.
 ///
-/// What does not fit is left out with a count: long values first, then runs; the run itself and the failed ones are
-/// kept the longest. HTML that was given with the message is returned as it is, whatever its length.
+/// Parts that do not fit are left out with a count: long values first, then runs; the run itself and the failed ones are
+/// kept the longest. HTML given with the message is returned as it is, of any length.
 ///
 /// # Errors
 /// [`ErrorKind::Render`] when not even the headline fits.
@@ -64,7 +63,7 @@ pub fn render(message: &Message, flavour: Flavour, limit: usize) -> Result<Html>
     Page::new(message, flavour)?.fit(limit)
 }
 
-/// The first line of a message as MLRun heads it, `[{severity}] {name}: {text}`, and what follows it.
+/// The first line of a message as MLRun heads it, `[{severity}] {name}: {text}`, and the rest.
 pub(crate) fn headline(message: &Message) -> (String, &str) {
     let (first, rest) = message.text.split_once('\n').unwrap_or((&message.text, ""));
     let colon = if message.name.is_empty() { "" } else { ": " };
@@ -120,7 +119,8 @@ impl<'m> Page<'m> {
     fn fit(&self, limit: usize) -> Result<Html> {
         let mut notes = Vec::new();
         // With a table, empty though it is.
-        let frame = units(&self.page(if self.message.runs.is_empty() { "" } else { " " }, "", &mut notes)?);
+        let frame =
+            Unit::Utf16.length(&self.page(if self.message.runs.is_empty() { "" } else { " " }, "", &mut notes)?);
         let room = limit.checked_sub(frame).ok_or_else(|| {
             Error::new(ErrorKind::Render, "not even the headline fits the target's limit").with("limit", limit)
         })?;
@@ -156,7 +156,7 @@ impl<'m> Page<'m> {
 
     /// How many units a closing note takes, generously.
     fn note_units(&self, note: &str) -> usize {
-        if note.is_empty() { 0 } else { 400 + 6 * units(note) + units(&self.link()) }
+        if note.is_empty() { 0 } else { 400 + 6 * Unit::Utf16.length(note) + Unit::Utf16.length(&self.link()) }
     }
 
     /// Every run, how much that takes, and whether anything was cut; `None` when it is more than `room`.
@@ -168,16 +168,16 @@ impl<'m> Page<'m> {
         let mut counted = 0;
         for run in self.message.runs.iter() {
             cut |= self.row(run, detail, &mut rows)?;
-            // No text has more units than bytes, so most need not be counted; others are counted anew whenever
+            // No text has more units than bytes, so most need not be counted; others are counted again whenever
             // they have grown by a tenth of the room.
             if rows.len() > room && rows.len() - counted > room / 10 {
                 counted = rows.len();
-                if units(&rows) > room {
+                if Unit::Utf16.length(&rows) > room {
                     return Ok(None);
                 }
             }
         }
-        let used = if rows.len() <= room { rows.len() } else { units(&rows) };
+        let used = if rows.len() <= room { rows.len() } else { Unit::Utf16.length(&rows) };
         Ok((used <= room).then_some((rows, used, cut)))
     }
 
@@ -194,7 +194,7 @@ impl<'m> Page<'m> {
         for index in order.take(room / SMALLEST_ROW) {
             let mut row = String::new();
             self.row(&runs[index], detail, &mut row)?;
-            let Some(left) = room.checked_sub(units(&row)) else { break };
+            let Some(left) = room.checked_sub(Unit::Utf16.length(&row)) else { break };
             room = left;
             kept.push((index, row));
         }
@@ -240,7 +240,7 @@ impl<'m> Page<'m> {
     fn page(&self, rows: &str, more: &str, notes: &mut Vec<String>) -> Result<String> {
         let (headline, rest) = headline(self.message);
         let state = self.message.state.as_str();
-        let (shown, text) = (cut(&headline, HEADLINE), cut(rest, TEXT));
+        let (shown, text) = (cut(&headline, HEADLINE, Unit::Characters), cut(rest, TEXT, Unit::Characters));
         if matches!(shown, Cow::Owned(_)) || matches!(text, Cow::Owned(_)) {
             notes.push("the text was cut".to_owned());
         }
@@ -269,16 +269,10 @@ impl<'m> Page<'m> {
     }
 }
 
-/// The units in which limits are counted.
-fn units(text: &str) -> usize {
-    // One for each character, one more for each that takes four bytes.
-    text.bytes().map(|byte| usize::from(byte & 0xc0 != 0x80) + usize::from(byte >= 0xf0)).sum()
-}
-
 /// The end of a uid, as MLRun shortens it.
 fn short_uid(uid: &str) -> String {
-    match uid.char_indices().rev().nth(7) {
-        Some((at, _)) if at > 0 => format!("…{}", &uid[at..]),
+    match ending(uid, 8) {
+        end if end.len() < uid.len() => format!("…{end}"),
         _ => uid.to_owned(),
     }
 }
@@ -368,7 +362,7 @@ impl Object for Row {
 const MESSAGE: &str = "message.html";
 const RUN: &str = "run.html";
 
-/// Without its line breaks, which are there for whoever reads the template.
+/// The template without its line breaks, which are for its readers.
 fn on_one_line(template: &str) -> String {
     template.lines().map(str::trim_start).collect()
 }

@@ -294,7 +294,8 @@ impl Admission {
             return 0;
         }
         let own = granted.iter().filter(|(other, _)| *other == destination).map(|(_, count)| count).sum();
-        let unproved = granted.iter().filter(|(other, _)| self.is_unproved(&state, *other)).map(|(_, count)| count).sum();
+        let unproved =
+            granted.iter().filter(|(other, _)| self.is_unproved(&state, *other)).map(|(_, count)| count).sum();
         self.room_of(&state, destination, own, unproved)
     }
 
@@ -356,7 +357,8 @@ impl State {
 
     fn probe_budget(&self, now: Instant) -> usize {
         let second = Duration::from_secs(1);
-        let recent = self.probed.iter().rev().take_while(|began| now.saturating_duration_since(**began) < second).count();
+        let recent =
+            self.probed.iter().rev().take_while(|began| now.saturating_duration_since(**began) < second).count();
         PROBES_A_SECOND.saturating_sub(recent).min(PROBES_AT_ONCE.saturating_sub(self.probes))
     }
 
@@ -407,7 +409,9 @@ impl State {
         self.swept = Some(now);
         let idle_for = |used: Instant| now.saturating_duration_since(used);
         let in_use = |known: &Destination| known.under_way + known.expected > 0;
-        self.destinations.retain(|_, known| in_use(known) || idle_for(known.used) < IDLE.max(known.breaker.until_probe(now).unwrap_or_default() * 2));
+        self.destinations.retain(|_, known| {
+            in_use(known) || idle_for(known.used) < IDLE.max(known.breaker.until_probe(now).unwrap_or_default() * 2)
+        });
         self.buckets.retain(|_, known| {
             known.waiting > 0 || idle_for(known.used) < IDLE || known.held_until.is_some_and(|until| until > now)
         });

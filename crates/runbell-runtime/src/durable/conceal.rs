@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use runbell_core::value::{self, python_json};
-use runbell_core::{Error, ErrorKind, FlowKey, Map, Notification, REDACTED, Result, SECRET_KEY, SecretValues, Value, text};
+use runbell_core::{
+    Error, ErrorKind, FlowKey, Map, Notification, REDACTED, Result, SECRET_KEY, SecretValues, Value, text,
+};
 use runbell_store::seal::KeyRing;
 use runbell_store::{INTERNAL, RegisteredNotification, SealedSecret, Store, StoreError};
 use sha2::{Digest as _, Sha224};
@@ -84,7 +86,12 @@ impl Vault {
     ///
     /// # Errors
     /// [`ErrorKind::SecretNotFound`] when the secret is not there or cannot be opened.
-    pub(super) fn open(&self, project: &str, registered: &RegisteredNotification, sealed: Option<&[u8]>) -> Result<Notification> {
+    pub(super) fn open(
+        &self,
+        project: &str,
+        registered: &RegisteredNotification,
+        sealed: Option<&[u8]>,
+    ) -> Result<Notification> {
         let broken = || Error::new(ErrorKind::Internal, "a registered notification cannot be read any more");
         let document = value::read(&registered.document).map_err(|_| broken())?;
         let mut notification = Notification::parse(&document).0.ok_or_else(broken)?;

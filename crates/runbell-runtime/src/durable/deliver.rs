@@ -26,11 +26,7 @@ const OVERDUE: usize = 100;
 /// A leased delivery.
 pub(super) enum Deliverable {
     /// Everything that its attempt needs is at hand.
-    AtHand {
-        job: Job,
-        ready: Arc<ReadyNotification>,
-        plan: Arc<Plan>,
-    },
+    AtHand { job: Job, ready: Arc<ReadyNotification>, plan: Arc<Plan> },
     /// It was read from the store.
     Stored(Box<LeasedDelivery>),
 }

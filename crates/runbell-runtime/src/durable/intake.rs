@@ -155,12 +155,7 @@ impl Intake {
         Ok(taken)
     }
 
-    async fn decide(
-        &self,
-        key: &RunKey,
-        stored: Option<&StoredRun>,
-        change: Change,
-    ) -> Result<Prepared, EventError> {
+    async fn decide(&self, key: &RunKey, stored: Option<&StoredRun>, change: Change) -> Result<Prepared, EventError> {
         let Change { run, steps, state, word, at, notifications, evaluate, look } = change;
         let concerned = self.concerned(&key.project, notifications.as_ref(), stored, look).await?;
         let Concerned { list, secrets, entries, generation } = concerned;
@@ -210,9 +205,7 @@ impl Intake {
     /// Whether to send, why, and what.
     pub(super) fn verdict(&self, plan: &Plan, entry: &Entry, look: Look) -> Decision {
         match entry {
-            Ok(ready) if self.is_here_only(ready.kind) => {
-                Decision { verdict: Reason::HereOnlyKind.into(), job: None }
-            }
+            Ok(ready) if self.is_here_only(ready.kind) => Decision { verdict: Reason::HereOnlyKind.into(), job: None },
             Ok(ready) => plan.decide(ready),
             // A notification that cannot be decided about is delivered, and fails there, where its failure is seen.
             Err(unusable) => {

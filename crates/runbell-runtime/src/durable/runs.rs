@@ -1,6 +1,6 @@
 //! Runs as MLRun's SDK stores, changes and reads them, and what their notifications come to.
 
-use runbell_core::{Look, Map, Result, RunSnapshot, RunState, Value, value};
+use runbell_core::{Look, Map, Result, RunSnapshot, RunState, Value, text, value};
 use runbell_store::{DeliveryRecord, DeliveryState, RunKey, StoredRun};
 
 use super::event::document;
@@ -103,19 +103,15 @@ fn status(last: Option<&DeliveryRecord>) -> Map {
     let mut status = Map::from_iter([
         ("status".to_owned(), Value::from(word)),
         ("sent_time".to_owned(), sent.map_or(Value::Null, |at| Value::from(at.to_string()))),
-        ("reason".to_owned(), reason.map_or(Value::Null, |reason| Value::from(cut(reason)))),
+        (
+            "reason".to_owned(),
+            reason.map_or(Value::Null, |reason| Value::from(&*text::cut(reason, REASON, text::Unit::Characters))),
+        ),
     ]);
     if let Some(last) = last {
         status.insert("state".to_owned(), Value::from(last.state.as_str()));
     }
     status
-}
-
-fn cut(reason: &str) -> String {
-    if reason.chars().count() <= REASON {
-        return reason.to_owned();
-    }
-    reason.chars().take(REASON - 1).chain(['…']).collect()
 }
 
 fn read(stored: &StoredRun) -> Result<Value, EventError> {

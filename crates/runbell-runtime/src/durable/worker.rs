@@ -247,7 +247,9 @@ impl Inner {
     /// Remembers which destinations were down before this start.
     async fn load_holds(&self) {
         match self.resources.store.holds(HOLDS).await {
-            Ok(holds) => holds.iter().for_each(|hold| self.admission.load(hold.destination, hold.since, hold.remaining)),
+            Ok(holds) => {
+                holds.iter().for_each(|hold| self.admission.load(hold.destination, hold.since, hold.remaining))
+            }
             Err(error) => tracing::warn!(%error, "destinations that were down are not known to be so"),
         }
     }

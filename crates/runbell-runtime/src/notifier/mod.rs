@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use runbell_core::{
-    Error, ErrorKind, Links, Result, RetryPolicy, RunSnapshot, RunView, SecretValues, Timestamp, Transition, Value, text,
+    Error, ErrorKind, Links, Result, RetryPolicy, RunSnapshot, RunView, SecretValues, Timestamp, Transition, Value,
+    text,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -352,4 +353,3 @@ impl Drop for Unfinished {
         }
     }
 }
-

@@ -67,7 +67,9 @@ fn hook(name: &str, url: &str) -> Json {
 async fn tell(dispatcher: &Dispatcher, run: Json, notifications: Option<Json>) -> Result<Taken, EventError> {
     let uid = run["metadata"]["uid"].as_str().expect("a uid").to_owned();
     let (run, notifications) = (Value::from(run), notifications.map(Value::from));
-    dispatcher.take_in(Event { project: "p".to_owned(), uid, run, steps: Vec::new(), notifications, state: None, at: None }).await
+    dispatcher
+        .take_in(Event { project: "p".to_owned(), uid, run, steps: Vec::new(), notifications, state: None, at: None })
+        .await
 }
 
 /// Lets what is under way end, and lists every delivery, the oldest first.

@@ -8,8 +8,8 @@ pub use history::{
     AttemptRecord, DeliveryFilter, DeliveryRecord, DeliveryState, RunFilter, RunRecord, StoredRun, VerdictRecord,
 };
 pub use queue::{
-    Accepted, Backlog, Claim, Claimed, Completion, Deliver, FollowUp, HoldChange, HoldTarget, RunChange, Lease,
-    LeasedDelivery, NewJob, NewVerdict, Placed, Placement, Recorded, RegisteredNotification, Rooms, RunFacts, RunKey,
+    Accepted, Backlog, Claim, Claimed, Completion, Deliver, FollowUp, HoldChange, HoldTarget, Lease, LeasedDelivery,
+    NewJob, NewVerdict, Placed, Placement, Recorded, RegisteredNotification, Rooms, RunChange, RunFacts, RunKey,
     StoredHold,
 };
 pub use records::{ProjectSecret, SealedSecret, TaskRecord, TokenRecord};

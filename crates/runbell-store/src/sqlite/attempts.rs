@@ -46,7 +46,14 @@ pub(super) fn attempts(connection: &Connection, id: i64) -> StoreResult<Vec<Atte
         let (number, outcome, reason, ambiguous) = (row.get(0)?, row.get(3)?, row.get(4)?, row.get(5)?);
         let (started, ended) = (row.get(1)?, row.get(2)?);
         let times = || Ok((timestamp(started)?, timestamp(ended)?));
-        Ok(times().map(|(started_at, ended_at)| AttemptRecord { number, started_at, ended_at, outcome, reason, ambiguous }))
+        Ok(times().map(|(started_at, ended_at)| AttemptRecord {
+            number,
+            started_at,
+            ended_at,
+            outcome,
+            reason,
+            ambiguous,
+        }))
     })?;
     attempts.map(|row| row?).collect()
 }

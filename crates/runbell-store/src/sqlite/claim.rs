@@ -81,7 +81,8 @@ pub(super) fn claim(connection: &Connection, claim: &Claim, now: i64) -> StoreRe
 
 /// Leases one delivery of each destination that is down and waits for a probe.
 fn probe(connection: &Connection, claim: &Claim, now: i64, claimed: &mut Claimed) -> StoreResult<()> {
-    let ready = "SELECT id, hash FROM destinations WHERE down_since IS NOT NULL AND ready_at <= ?1 ORDER BY ready_at LIMIT ?2";
+    let ready =
+        "SELECT id, hash FROM destinations WHERE down_since IS NOT NULL AND ready_at <= ?1 ORDER BY ready_at LIMIT ?2";
     let wanted = claim.probes.min(claim.limit);
     let down = destinations(connection, ready, now, wanted + 1)?;
     claimed.more_probes = down.len() > wanted;
@@ -146,7 +147,8 @@ fn read(row: &Row<'_>, now: i64) -> StoreResult<LeasedDelivery> {
         (Some(uid), Some(iteration)) => Some(RunKey { project: project.clone(), uid, iteration }),
         _ => None,
     };
-    let hash = |column| -> StoreResult<FlowHash> { Ok(FlowHash(row.get::<_, Option<[u8; 16]>>(column)?.unwrap_or_default())) };
+    let hash =
+        |column| -> StoreResult<FlowHash> { Ok(FlowHash(row.get::<_, Option<[u8; 16]>>(column)?.unwrap_or_default())) };
     let age = micros_to_wait(now.saturating_sub(row.get(18)?));
     Ok(LeasedDelivery {
         lease: Lease {
@@ -180,8 +182,12 @@ fn next(connection: &Connection, now: i64) -> StoreResult<Option<Duration>> {
         Ok(connection.prepare_cached(sql)?.query_row([now], |row| row.get(0)).optional()?)
     };
     let times = [
-        first("SELECT ready_at FROM destinations WHERE ready_at > ?1 AND ready_at IS NOT NULL AND down_since IS NULL ORDER BY ready_at LIMIT 1")?,
-        first("SELECT ready_at FROM destinations WHERE down_since IS NOT NULL AND ready_at > ?1 ORDER BY ready_at LIMIT 1")?,
+        first(
+            "SELECT ready_at FROM destinations WHERE ready_at > ?1 AND ready_at IS NOT NULL AND down_since IS NULL ORDER BY ready_at LIMIT 1",
+        )?,
+        first(
+            "SELECT ready_at FROM destinations WHERE down_since IS NOT NULL AND ready_at > ?1 ORDER BY ready_at LIMIT 1",
+        )?,
         first("SELECT leased_until FROM deliveries WHERE leased_until > ?1 ORDER BY leased_until LIMIT 1")?,
     ];
     Ok(times.into_iter().flatten().min().map(|at| micros_to_wait(at.saturating_sub(now))))
@@ -212,7 +218,8 @@ fn end_leases(connection: &Connection, sql: &str, now: i64) -> StoreResult<()> {
         let attempt = LastAttempt { number, started: now, ended: now, outcome: "lost", reason, is_ambiguous: true };
         write_attempt(connection, id, &attempt)?;
         if is_replaced {
-            let sql = "UPDATE deliveries SET status = ?2, leased_until = NULL, finished_at = ?3, reason = ?4 WHERE id = ?1";
+            let sql =
+                "UPDATE deliveries SET status = ?2, leased_until = NULL, finished_at = ?3, reason = ?4 WHERE id = ?1";
             let status = super::status_of(Next::Superseded);
             connection.prepare_cached(sql)?.execute(params![id, status, now, reason])?;
             arrange_lane_of(connection, id, now)?;

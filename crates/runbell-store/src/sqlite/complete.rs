@@ -104,7 +104,9 @@ fn record(
             (word, failure.reason.as_str(), failure.ambiguous)
         }
         // No attempt was made, and none will be: it was held for longer than its schedule lasts, or replaced meanwhile.
-        Outcome::Held(hold) => ("failed", hold.down.as_deref().unwrap_or("the run was given other notifications"), false),
+        Outcome::Held(hold) => {
+            ("failed", hold.down.as_deref().unwrap_or("the run was given other notifications"), false)
+        }
     };
     if held.attempts > 1 {
         keep_earlier(connection, completion.lease.id)?;

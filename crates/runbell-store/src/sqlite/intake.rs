@@ -13,7 +13,7 @@ use super::{MATCHED, micros};
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
-    Accepted, Deliver, FollowUp, RunChange, Lease, NewJob, NewVerdict, Placed, Placement, RegisteredNotification,
+    Accepted, Deliver, FollowUp, Lease, NewJob, NewVerdict, Placed, Placement, RegisteredNotification, RunChange,
     SealedSecret,
 };
 
@@ -74,7 +74,11 @@ fn write_run(connection: &Connection, intake: &RunChange, now: i64) -> StoreResu
             i64::from(intake.notifications.is_some())
         ])?;
         let id = connection.last_insert_rowid();
-        return if made == 1 { Ok(Row { id, version: 1, generation: 0, is_new: true }) } else { Err(StoreError::Conflict) };
+        return if made == 1 {
+            Ok(Row { id, version: 1, generation: 0, is_new: true })
+        } else {
+            Err(StoreError::Conflict)
+        };
     };
     let sql = "SELECT id, generation FROM runs WHERE project = ?1 AND uid = ?2 AND iteration = ?3 AND version = ?4";
     let known: Option<(i64, i64)> = connection
@@ -153,9 +157,8 @@ fn register(
 fn take_over(connection: &Connection, row: &Row, deliver: Deliver, now: i64) -> StoreResult<(usize, bool)> {
     let sql = "SELECT id, state, leased_until IS NOT NULL FROM deliveries WHERE run_id = ?1 AND finished_at IS NULL";
     let mut statement = connection.prepare_cached(sql)?;
-    let unfinished: Vec<(i64, String, bool)> = statement
-        .query_map([row.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect::<Result<_, _>>()?;
+    let unfinished: Vec<(i64, String, bool)> =
+        statement.query_map([row.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
     for (id, _, is_leased) in &unfinished {
         match replace(if *is_leased { Phase::UnderWay } else { Phase::Untried }) {
             Replacement::AfterAttempt => {

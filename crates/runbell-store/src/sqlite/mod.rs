@@ -30,9 +30,9 @@ use rusqlite::Connection;
 
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
-    Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, DeliveryFilter, DeliveryRecord, DeliveryState, RunChange,
-    LeasedDelivery, Placement, ProjectSecret, Recorded, RunFilter, RunKey, RunRecord, SealedSecret, StoredHold,
-    StoredRun, TaskRecord, TokenRecord, VerdictRecord,
+    Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, DeliveryFilter, DeliveryRecord, DeliveryState,
+    LeasedDelivery, Placement, ProjectSecret, Recorded, RunChange, RunFilter, RunKey, RunRecord, SealedSecret,
+    StoredHold, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
 use crate::sqlite::writer::Writer;
 use crate::wakeups::{Waker, Wakeups};

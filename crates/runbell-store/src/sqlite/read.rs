@@ -177,7 +177,9 @@ pub(super) fn deliveries(
     wanted.values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
     let sql = match &filter.uid {
         // The few of a run, by the run's index.
-        Some(_) => format!("{}{} ORDER BY d.id DESC LIMIT ?", RECORD.replace("LEFT JOIN runs", "JOIN runs"), wanted.sql),
+        Some(_) => {
+            format!("{}{} ORDER BY d.id DESC LIMIT ?", RECORD.replace("LEFT JOIN runs", "JOIN runs"), wanted.sql)
+        }
         // As with runs: a cross join keeps the order of the tables.
         None => format!(
             "{}{} ORDER BY d.id DESC LIMIT ?",

@@ -137,7 +137,9 @@ pub(super) fn task(connection: &Connection, project: &str, name: &str, now: i64)
 
 /// The key that destinations are hashed with; `offered` is kept when there is none.
 pub(super) fn flow_key(connection: &Connection, offered: &[u8]) -> StoreResult<Vec<u8>> {
-    connection.prepare_cached("INSERT INTO flow_key (id, sealed) VALUES (1, ?1) ON CONFLICT DO NOTHING")?.execute([offered])?;
+    connection
+        .prepare_cached("INSERT INTO flow_key (id, sealed) VALUES (1, ?1) ON CONFLICT DO NOTHING")?
+        .execute([offered])?;
     Ok(connection.prepare_cached("SELECT sealed FROM flow_key WHERE id = 1")?.query_row([], |row| row.get(0))?)
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use runbell_core::delivery::{Held, Next, Outcome};
 use runbell_core::{Flow, FlowHash, RetryPolicy, RunState};
-use runbell_store::{Claim, Completion, DeliveryState, HoldChange, HoldTarget, RunChange, LeasedDelivery, Recorded, Rooms, RunKey};
+use runbell_store::{
+    Claim, Completion, DeliveryState, HoldChange, HoldTarget, LeasedDelivery, Recorded, Rooms, RunChange, RunKey,
+};
 
 use super::{LEASE, StoreBench, completion, everything, fails_for, flow, held_for, sent, transition};
 

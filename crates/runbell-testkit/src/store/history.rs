@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use runbell_core::RunState;
-use runbell_store::{
-    DeliveryFilter, DeliveryState, RegisteredNotification, RunFacts, RunFilter, SealedSecret,
-};
+use runbell_store::{DeliveryFilter, DeliveryState, RegisteredNotification, RunFacts, RunFilter, SealedSecret};
 
 use super::{StoreBench, at, fails_for, key, registered, sent, transition};
 
@@ -70,7 +68,11 @@ pub(super) async fn pruning(bench: &StoreBench) {
     check.equal("what is old", &prune(11).await, &1);
     check.equal("the secret afterwards", &store.secret("p", secret).await.expect("read"), &None);
     let left = store.deliveries(&DeliveryFilter::default(), 100).await.expect("read");
-    check.equal("what waits is kept", &left.iter().map(|one| one.run.clone()).collect::<Vec<_>>(), &vec![Some(key("v"))]);
+    check.equal(
+        "what waits is kept",
+        &left.iter().map(|one| one.run.clone()).collect::<Vec<_>>(),
+        &vec![Some(key("v"))],
+    );
     check.equal("the run is kept", &store.run(&key("u")).await.expect("read").map(|run| run.version), &Some(2));
 }
 
@@ -170,4 +172,3 @@ pub(super) async fn lists_of_runs(bench: &StoreBench) {
     let left: Vec<String> = bench.claim(9).await.into_iter().filter_map(|leased| Some(leased.run?.uid)).collect();
     check.equal("what is delivered", &left, &vec!["u2".to_owned()]);
 }
-

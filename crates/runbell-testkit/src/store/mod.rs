@@ -18,8 +18,8 @@ use runbell_core::{
     Timestamp,
 };
 use runbell_store::{
-    Accepted, Claim, Claimed, Completion, Deliver, DeliveryState, RunChange, Lease, LeasedDelivery, NewJob, NewVerdict,
-    Placement, Recorded, RegisteredNotification, Rooms, RunFacts, RunKey, Store, StoreResult,
+    Accepted, Claim, Claimed, Completion, Deliver, DeliveryState, Lease, LeasedDelivery, NewJob, NewVerdict, Placement,
+    Recorded, RegisteredNotification, Rooms, RunChange, RunFacts, RunKey, Store, StoreResult,
 };
 
 use crate::check::Check;

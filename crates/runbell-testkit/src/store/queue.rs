@@ -7,13 +7,13 @@ use std::time::Duration;
 use runbell_core::delivery::Next;
 use runbell_core::{Flow, Notification, RunState, Subject};
 use runbell_store::{
-    Claim, Deliver, DeliveryFilter, DeliveryState, FollowUp, RunChange, Recorded, RegisteredNotification, RunKey,
+    Claim, Deliver, DeliveryFilter, DeliveryState, FollowUp, Recorded, RegisteredNotification, RunChange, RunKey,
     SealedSecret, StoreError,
 };
 
 use super::{
-    LEASE, StoreBench, at, completion, everything, fails, fails_for, flow, held_for, job, key, leases as leases_of, made,
-    registered, sent, transition,
+    LEASE, StoreBench, at, completion, everything, fails, fails_for, flow, held_for, job, key, leases as leases_of,
+    made, registered, sent, transition,
 };
 
 pub(super) async fn runs_and_versions(bench: &StoreBench) {
@@ -67,7 +67,6 @@ pub(super) async fn lists_of_notifications(bench: &StoreBench) {
     let old = DeliveryFilter { notification: Some("a".to_owned()), ..DeliveryFilter::default() };
     let old = store.deliveries(&old, 10).await.expect("read");
     check.equal("the old promise", &old[0].status, &DeliveryState::Superseded);
-
 }
 
 pub(super) async fn what_a_list_takes_the_place_of(bench: &StoreBench) {
@@ -200,7 +199,6 @@ pub(super) async fn older_news_goes_first(bench: &StoreBench) {
     check.equal("the older", &bench.status(older.lease.id).await, &DeliveryState::Superseded);
     let newer = bench.only(&check, 4).await;
     check.equal("what follows", &(newer.state, newer.lease.progress.attempts), &(RunState::Completed, 1));
-
 }
 
 pub(super) async fn newer_news_hurries_a_retry(bench: &StoreBench) {
@@ -347,7 +345,8 @@ pub(super) async fn two_handles(bench: &StoreBench) {
 pub(super) async fn steps_travel(bench: &StoreBench) {
     let check = bench.check("the steps of a workflow travel");
     let steps = r#"[{"metadata":{"name":"step"}}]"#;
-    let with_steps = RunChange { steps: Some(steps.to_owned()), ..transition("u", None, RunState::Completed, &["a"], 0) };
+    let with_steps =
+        RunChange { steps: Some(steps.to_owned()), ..transition("u", None, RunState::Completed, &["a"], 0) };
     bench.intake(with_steps).await;
     // The run changes afterwards; the delivery reports on it as it was.
     bench.intake(transition("u", Some(1), RunState::Error, &[], 1)).await;
@@ -361,7 +360,8 @@ pub(super) async fn jobs_without_a_run(bench: &StoreBench) {
     let secret = "mlrun.notifications.4567";
     let alarm = |project: &str| {
         let mut job = job("_ops", "none", "ops", RunState::Error, at(0));
-        (job.lane, job.subject, job.notification) = (None, Subject::none(), Arc::new(Notification::new("webhook", "ops")));
+        (job.lane, job.subject, job.notification) =
+            (None, Subject::none(), Arc::new(Notification::new("webhook", "ops")));
         FollowUp {
             job,
             project: project.to_owned(),
@@ -374,7 +374,9 @@ pub(super) async fn jobs_without_a_run(bench: &StoreBench) {
     // Only a failure for good is followed by them.
     for (leased, outcome) in two.iter().zip([fails_for(100_000), fails()]) {
         let follow_ups = vec![alarm("_ops"), alarm("_ops")];
-        bench.complete_with(runbell_store::Completion { follow_ups, ..completion(leased.lease, outcome, flow(1)) }, 0).await;
+        bench
+            .complete_with(runbell_store::Completion { follow_ups, ..completion(leased.lease, outcome, flow(1)) }, 0)
+            .await;
     }
     let due = bench.claim(0).await;
     check.equal("how many are due", &due.len(), &2);
@@ -387,10 +389,11 @@ pub(super) async fn jobs_without_a_run(bench: &StoreBench) {
     bench.complete(&due[1], fails(), 1).await;
     let all = DeliveryFilter { project: Some("_ops".to_owned()), ..DeliveryFilter::default() };
     let listed = store.deliveries(&all, 10).await.expect("read");
-    check.equal("how they are listed", &listed.iter().map(|one| (&one.run, one.status)).collect::<Vec<_>>(), &vec![
-        (&None, DeliveryState::Failed),
-        (&None, DeliveryState::Retry),
-    ]);
+    check.equal(
+        "how they are listed",
+        &listed.iter().map(|one| (&one.run, one.status)).collect::<Vec<_>>(),
+        &vec![(&None, DeliveryState::Failed), (&None, DeliveryState::Retry)],
+    );
     bench.at(2);
     store.replay("_ops", listed[0].id, false).await.expect("answered").expect("it was finished");
     let again = bench.only(&check, 2).await;

@@ -1,4 +1,4 @@
-//! What tables look like.
+//! The look of tables.
 
 use runbell_core::value::read;
 
