@@ -1,7 +1,5 @@
 //! The application: every route, with what stands before it.
 
-use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +8,6 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderName, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use runbell_core::Clock;
-use runbell_runtime::Dispatcher;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
 use tower_http::timeout::TimeoutLayer;
@@ -21,42 +17,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::answer::Problem;
-use crate::config::Limits;
-use crate::metrics::Metrics;
-use crate::tokens::Tokens;
+use crate::state::App;
 use crate::{auth, openapi, routes as r};
 
 /// Where the API is.
 const BASE: &str = "/api/v1";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// What handlers work with. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct App(pub(crate) Arc<Inner>);
-
-pub(crate) struct Inner {
-    pub(crate) dispatcher: Dispatcher,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) tokens: Tokens,
-    /// Even when there is none yet: the server listens to more than this machine.
-    pub(crate) needs_tokens: bool,
-    /// Requests come from this very process.
-    pub(crate) is_local: bool,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) limits: Limits,
-    pub(crate) ui_url: Option<String>,
-    /// Where backups are put together.
-    pub(crate) folder: PathBuf,
-}
-
-impl Deref for App {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
-}
 
 /// The whole API as a service, with its description.
 pub(crate) fn build(app: App) -> Router {

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use runbell_core::text;
 
 use crate::answer::{Answer, Problem};
-use crate::app::App;
+use crate::state::App;
 use crate::tokens::Caller;
 
 /// How long the names in a path may be.

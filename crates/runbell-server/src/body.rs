@@ -10,7 +10,7 @@ use runbell_core::{Map, Timestamp, Value, text, time_of};
 use serde::de::DeserializeOwned;
 
 use crate::answer::{Answer, Problem};
-use crate::app::App;
+use crate::state::App;
 
 /// A JSON body; `null` when there is none.
 pub(crate) struct Document(pub(crate) Value);

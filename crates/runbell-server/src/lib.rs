@@ -24,6 +24,7 @@ mod page;
 mod routes;
 mod site;
 mod smtp;
+mod state;
 mod tokens;
 mod upkeep;
 

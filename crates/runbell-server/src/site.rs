@@ -11,9 +11,9 @@ use runbell_runtime::{Dispatcher, DispatcherOptions};
 use runbell_store::Store;
 use runbell_store::seal::KeyRing;
 
-use crate::app::{App, Inner};
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::state::{App, Inner};
 use crate::tokens::Tokens;
 use crate::{keys, smtp};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::app::App;
+use crate::state::App;
 
 /// How many deliveries are pruned at a time: few enough that no event waits for it.
 const BATCH: usize = 200;

@@ -11,7 +11,7 @@ use runbell_store::seal::KeyRing;
 use runbell_store::{INTERNAL, RegisteredNotification, SealedSecret, Store, StoreError};
 use sha2::{Digest as _, Sha224};
 
-use super::EventError;
+use super::fault::EventError;
 use crate::ready::fields;
 
 /// Where the key of destinations is sealed.

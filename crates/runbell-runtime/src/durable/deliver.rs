@@ -5,20 +5,27 @@ use std::time::Duration;
 
 use runbell_core::delivery::{Failure, Held, Next, Outcome as Ended};
 use runbell_core::{
-    DeliveryKey, ErrorKind, Flow, FlowHash, Job, Lane, Result, RunSnapshot, RunState, SecretValues, Subject, Value,
+    DeliveryKey, ErrorKind, Flow, FlowHash, Job, Lane, Links, Notification, Result, RetryPolicy, RunSnapshot, RunState,
+    SecretValues, Subject, Value,
 };
 use runbell_store::{Completion, HoldChange, HoldTarget, Lease, LeasedDelivery, Recorded, StoreResult};
 use tokio::time::{Instant, timeout};
 
 use super::alarm::{self, Subjected};
-use super::resources::{broken, read_document};
-use super::worker::{Inner, LEASE, STORE_DOWN};
-use super::{Attempted, Outcome};
-use crate::admission::{Change, Expected, Refusal, Signal};
+use super::options::{Attempted, Observer, Outcome};
+use super::resources::{Resources, broken, read_document};
+use crate::admission::{Admission, Change, Expected, Refusal, Signal};
 use crate::attempt::Attempt;
 use crate::decide::{Plan, message, render};
+use crate::flag::Flag;
 use crate::ready::ReadyNotification;
 use crate::redact::redact;
+
+/// How long a lease lasts: 15 s longer than the longest attempt (60 s).
+pub(super) const LEASE: Duration = Duration::from_secs(60 + 15);
+
+/// How long to leave a store alone that does not answer.
+pub(super) const STORE_DOWN: Duration = Duration::from_secs(1);
 
 /// How many overdue deliveries are leased at a time.
 const OVERDUE: usize = 100;
@@ -41,7 +48,18 @@ struct Course {
     holds: Vec<HoldChange>,
 }
 
-impl Inner {
+/// Attempts leased deliveries, and records how the attempts ended.
+pub(super) struct Deliverer {
+    pub(super) resources: Resources,
+    pub(super) links: Links,
+    pub(super) policy: Arc<RetryPolicy>,
+    pub(super) on_failure: Vec<Notification>,
+    pub(super) observer: Option<Observer>,
+    pub(super) admission: Arc<Admission>,
+    pub(super) stopping: Flag,
+}
+
+impl Deliverer {
     /// Makes one attempt of a leased delivery, if it is admitted, and records what came of it. Returns its destination.
     pub(super) async fn deliver(&self, lease: Lease, what: Deliverable, expected: Expected) -> FlowHash {
         let (began, created_before) = (Instant::now(), lease.progress.age);
@@ -68,6 +86,28 @@ impl Inner {
             Err(error) => tracing::error!(id, project, %error, "an attempt cannot be recorded"),
         }
         made.flow.destination
+    }
+
+    /// Gives back a lease without an attempt.
+    pub(super) async fn hand_back(&self, leased: LeasedDelivery) {
+        let held = Held { after: Duration::ZERO, down: None };
+        let completion = self.completion(leased.lease, leased.flow, Ended::Held(held));
+        if let Err(error) = self.resources.store.complete(completion).await {
+            tracing::warn!(id = leased.lease.id, %error, "a lease is not given back, and runs out");
+        }
+    }
+
+    fn completion(&self, lease: Lease, flow: Flow, outcome: Ended) -> Completion {
+        Completion {
+            lease,
+            outcome,
+            policy: Arc::clone(&self.policy),
+            chance: fastrand::f64(),
+            took: Duration::ZERO,
+            flow,
+            holds: Vec::new(),
+            follow_ups: Vec::new(),
+        }
     }
 
     /// Records how an attempt ended. A store that takes nothing, as on a full disk, is asked again for as long as the lease

@@ -3,8 +3,9 @@
 use runbell_core::{Look, Result, RunSnapshot, RunState, Transition};
 use runbell_store::{RunKey, VerdictRecord};
 
+use super::Dispatcher;
+use super::fault::EventError;
 use super::resources::Resources;
-use super::{Dispatcher, EventError};
 use crate::decide::{Decision, Plan};
 use crate::explain::Explanation;
 

@@ -11,9 +11,10 @@ use runbell_store::{
     StoreError, StoredRun,
 };
 
+use super::deliver::LEASE;
+use super::fault::{EventError, Taken};
 use super::resources::{Resources, own_secrets};
-use super::worker::{LEASE, Reserved, Worker};
-use super::{EventError, Taken};
+use super::worker::{Reserved, Worker};
 use crate::decide::{Decision, Entry, Plan, secrets_of};
 use crate::ready::ReadyNotification;
 

@@ -3,10 +3,11 @@
 use runbell_core::{Look, Map, Result, RunSnapshot, RunState, Value, text, value};
 use runbell_store::{DeliveryRecord, DeliveryState, RunKey, StoredRun};
 
+use super::Dispatcher;
 use super::event::document;
+use super::fault::{EventError, Taken};
 use super::intake::{Change, Evaluate};
 use super::resources::read_document;
-use super::{Dispatcher, EventError, Taken};
 
 /// How long a reason may be in `status.notifications`: MLRun's column holds 255 characters.
 const REASON: usize = 255;

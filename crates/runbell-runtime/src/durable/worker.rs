@@ -6,15 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use runbell_core::delivery::{Held, Outcome as Ended};
-use runbell_core::{FlowHash, Job, Links, Notification, RetryPolicy};
-use runbell_store::{Claim, Claimed, Completion, Lease, LeasedDelivery, Rooms};
+use runbell_core::{FlowHash, Job, Links};
+use runbell_store::{Claim, Claimed, Lease, LeasedDelivery, Rooms};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use super::deliver::Deliverable;
+use super::deliver::{Deliverable, Deliverer, LEASE, STORE_DOWN};
+use super::options::DispatcherOptions;
 use super::resources::Resources;
-use super::{DispatcherOptions, Observer};
 use crate::admission::{Admission, Expected, PERMITS, Rules};
 use crate::decide::Plan;
 use crate::flag::Flag;
@@ -23,32 +22,21 @@ use crate::ready::ReadyNotification;
 /// How many deliveries are leased at a time.
 const CLAIM: usize = 100;
 
-/// How long a lease lasts: 15 s longer than the longest attempt (60 s).
-pub(super) const LEASE: Duration = Duration::from_secs(60 + 15);
-
 /// When the store is asked although nothing woke the worker: the safety net under wake-ups.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// When destinations that are down are probed, if more wait for that than may be probed at once.
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long to leave a store alone that does not answer.
-pub(super) const STORE_DOWN: Duration = Duration::from_secs(1);
-
 /// How many destinations that are down are remembered from before a start.
 const HOLDS: usize = 50_000;
 
 /// Delivers from the store, in a task of its own. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Worker(pub(super) Arc<Inner>);
+pub(super) struct Worker(Arc<Inner>);
 
-pub(super) struct Inner {
-    pub(super) resources: Resources,
-    pub(super) links: Links,
-    pub(super) policy: Arc<RetryPolicy>,
-    pub(super) on_failure: Vec<Notification>,
-    pub(super) observer: Option<Observer>,
-    pub(super) admission: Arc<Admission>,
+struct Inner {
+    deliverer: Deliverer,
     at_once: u32,
     slots: Arc<Semaphore>,
     freed: Notify,
@@ -58,7 +46,6 @@ pub(super) struct Inner {
     starved: AtomicBool,
     /// Destinations that had more due than room.
     without_room: Mutex<HashSet<FlowHash>>,
-    pub(super) stopping: Flag,
     /// Held from a claim until its deliveries are started or handed back.
     claiming: tokio::sync::Mutex<()>,
 }
@@ -86,20 +73,23 @@ impl Worker {
         let at_once = u32::try_from(options.at_once.clamp(1, 65_536)).unwrap_or(1);
         let rules = Rules { permits: PERMITS, places: Some(at_once as usize) };
         let admission = Admission::new(rules, Arc::clone(&resources.preparer.cx.clock));
-        Worker(Arc::new(Inner {
+        let deliverer = Deliverer {
             resources,
             links,
             policy: Arc::new(options.retry),
             on_failure: options.on_failure,
             observer: options.observer,
             admission,
+            stopping: Flag::default(),
+        };
+        Worker(Arc::new(Inner {
+            deliverer,
             at_once,
             slots: Arc::new(Semaphore::new(at_once as usize)),
             freed: Notify::new(),
             serving: Flag::default(),
             starved: AtomicBool::new(false),
             without_room: Mutex::default(),
-            stopping: Flag::default(),
             claiming: tokio::sync::Mutex::default(),
         }))
     }
@@ -108,11 +98,11 @@ impl Worker {
     /// itself.
     pub(super) fn reserve(&self, ready: &ReadyNotification) -> Option<Reserved> {
         let inner = &self.0;
-        if !inner.serving.is_set() || inner.stopping.is_set() || inner.starved.load(Ordering::SeqCst) {
+        if !inner.serving.is_set() || inner.deliverer.stopping.is_set() || inner.starved.load(Ordering::SeqCst) {
             return None;
         }
         let slot = Arc::clone(&inner.slots).try_acquire_owned().ok()?;
-        let expected = inner.admission.expect_if_room(ready.flow, &ready.limits)?;
+        let expected = inner.deliverer.admission.expect_if_room(ready.flow, &ready.limits)?;
         Some(Reserved { slot, expected })
     }
 
@@ -134,7 +124,7 @@ impl Worker {
         tokio::spawn(async move {
             let inner = &worker.0;
             let was_unproved = expected.is_unproved();
-            let destination = inner.deliver(lease, what, expected).await;
+            let destination = inner.deliverer.deliver(lease, what, expected).await;
             drop(slot);
             if inner.makes_room(destination, was_unproved) || inner.starved.load(Ordering::SeqCst) {
                 inner.freed.notify_one();
@@ -144,7 +134,7 @@ impl Worker {
 
     pub(super) async fn stop(&self, deadline: Duration) {
         let inner = &self.0;
-        inner.stopping.set();
+        inner.deliverer.stopping.set();
         let at_rest = async {
             // A claim under way hands back its deliveries first.
             drop(inner.claiming.lock().await);
@@ -161,7 +151,7 @@ impl Worker {
     pub(super) async fn serve(self) {
         let inner = &self.0;
         inner.serving.set();
-        let mut wakeups = inner.resources.store.wakeups();
+        let mut wakeups = inner.deliverer.resources.store.wakeups();
         inner.load_holds().await;
         while let Some(wait) = self.take_up().await {
             if wait.is_zero() {
@@ -170,8 +160,8 @@ impl Worker {
             tokio::select! {
                 () = wakeups.next() => {}
                 () = inner.freed.notified() => {}
-                () = inner.stopping.wait() => {}
-                () = sleep(wait) => inner.end_overdue().await,
+                () = inner.deliverer.stopping.wait() => {}
+                () = sleep(wait) => inner.deliverer.end_overdue().await,
             }
         }
     }
@@ -180,7 +170,7 @@ impl Worker {
     async fn take_up(&self) -> Option<Duration> {
         let inner = &self.0;
         let _claiming = inner.claiming.lock().await;
-        if inner.stopping.is_set() {
+        if inner.deliverer.stopping.is_set() {
             return None;
         }
         let free = inner.slots.available_permits().min(CLAIM);
@@ -190,7 +180,7 @@ impl Worker {
                 Ok(claimed) => Some(claimed),
                 Err(error) => {
                     tracing::error!(%error, "nothing can be delivered");
-                    drop(timeout(STORE_DOWN, inner.stopping.wait()).await);
+                    drop(timeout(STORE_DOWN, inner.deliverer.stopping.wait()).await);
                     return Some(Duration::ZERO);
                 }
             },
@@ -219,23 +209,27 @@ impl Worker {
         for leased in deliveries {
             // A stop, or a reservation, may have come in between.
             match Arc::clone(&inner.slots).try_acquire_owned() {
-                Ok(slot) if !inner.stopping.is_set() => {
-                    let expected = inner.admission.expect(leased.flow.destination);
+                Ok(slot) if !inner.deliverer.stopping.is_set() => {
+                    let expected = inner.deliverer.admission.expect(leased.flow.destination);
                     self.start(leased.lease, Deliverable::Stored(Box::new(leased)), slot, expected);
                 }
                 _ => left.push(leased),
             }
         }
         let was_short = !left.is_empty();
-        join_all(left.into_iter().map(|leased| inner.hand_back(leased))).await;
+        join_all(left.into_iter().map(|leased| inner.deliverer.hand_back(leased))).await;
         was_short
     }
 }
 
 impl Inner {
     async fn claim(&self, limit: usize) -> runbell_store::StoreResult<Claimed> {
-        let rooms = Arc::new(Room(Arc::clone(&self.admission)));
-        self.resources.store.claim(Claim { limit, lease: LEASE, probes: self.admission.probes(), rooms }).await
+        let rooms = Arc::new(Room(Arc::clone(&self.deliverer.admission)));
+        self.deliverer
+            .resources
+            .store
+            .claim(Claim { limit, lease: LEASE, probes: self.deliverer.admission.probes(), rooms })
+            .await
     }
 
     /// Whether the end of an attempt makes room for what was due and had none.
@@ -246,33 +240,11 @@ impl Inner {
 
     /// Remembers which destinations were down before this start.
     async fn load_holds(&self) {
-        match self.resources.store.holds(HOLDS).await {
-            Ok(holds) => {
-                holds.iter().for_each(|hold| self.admission.load(hold.destination, hold.since, hold.remaining))
-            }
+        match self.deliverer.resources.store.holds(HOLDS).await {
+            Ok(holds) => holds
+                .iter()
+                .for_each(|hold| self.deliverer.admission.load(hold.destination, hold.since, hold.remaining)),
             Err(error) => tracing::warn!(%error, "destinations that were down are not known to be so"),
-        }
-    }
-
-    /// Gives back a lease without an attempt.
-    async fn hand_back(&self, leased: LeasedDelivery) {
-        let held = Held { after: Duration::ZERO, down: None };
-        let completion = self.completion(leased.lease, leased.flow, Ended::Held(held));
-        if let Err(error) = self.resources.store.complete(completion).await {
-            tracing::warn!(id = leased.lease.id, %error, "a lease is not given back, and runs out");
-        }
-    }
-
-    pub(super) fn completion(&self, lease: Lease, flow: runbell_core::Flow, outcome: Ended) -> Completion {
-        Completion {
-            lease,
-            outcome,
-            policy: Arc::clone(&self.policy),
-            chance: fastrand::f64(),
-            took: Duration::ZERO,
-            flow,
-            holds: Vec::new(),
-            follow_ups: Vec::new(),
         }
     }
 }

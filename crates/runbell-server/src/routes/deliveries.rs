@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 
 use super::events::state_of;
 use crate::answer::{Answer, Detail, Problem};
-use crate::app::App;
 use crate::body::{Document, Query};
 use crate::page::{Page, Pagination};
+use crate::state::App;
 
 /// How many deliveries one request makes again.
 const REPLAYED: usize = 10_000;

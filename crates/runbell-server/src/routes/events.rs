@@ -9,8 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Detail, Problem};
-use crate::app::App;
 use crate::body::{Document, Query};
+use crate::state::App;
 
 /// One transition of a run.
 #[derive(ToSchema)]

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Detail, Problem};
-use crate::app::App;
 use crate::body::{Document, Query};
+use crate::state::App;
 
 /// How long a push waits for the first attempt of each of its deliveries.
 const PUSH: Duration = Duration::from_secs(60);

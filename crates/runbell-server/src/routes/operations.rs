@@ -11,7 +11,7 @@ use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Problem};
-use crate::app::App;
+use crate::state::App;
 
 /// The version of MLRun whose API this is; its SDK compares it with its own.
 const MLRUN_VERSION: &str = "1.12.1";

@@ -7,8 +7,8 @@ use runbell_core::{Map, Value, text, value};
 use runbell_store::RunFilter;
 
 use crate::answer::{Answer, Detail, Problem};
-use crate::app::App;
 use crate::body::Document;
+use crate::state::App;
 use crate::tokens::Caller;
 
 /// How long a project's name may be.

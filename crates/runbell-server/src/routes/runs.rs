@@ -8,9 +8,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Detail, Problem};
-use crate::app::App;
 use crate::body::{Document, Query};
 use crate::page::{Page, Pagination};
+use crate::state::App;
 
 /// How many runs are looked through for one page that asks for labels.
 const LOOKED_THROUGH: usize = 10_000;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Problem};
-use crate::app::App;
 use crate::body::{Document, Query};
+use crate::state::App;
 
 /// What the names of internal secrets begin with, in MLRun and here. Nobody makes, sees or deletes them by name.
 const INTERNAL: &str = "mlrun.";

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::answer::{Answer, Detail, Problem};
-use crate::app::App;
 use crate::body::Document;
+use crate::state::App;
 use crate::tokens;
 
 /// How long a token's name, and the name of a project of its, may be.

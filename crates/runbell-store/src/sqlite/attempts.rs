@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::timestamp;
+use super::values::timestamp;
 use crate::error::StoreResult;
 use crate::model::AttemptRecord;
 

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::attempts::{LastAttempt, write_attempt};
 use super::lane::arrange_lane_of;
 use super::ready::{later, settle_destination, settle_flow};
-use super::{micros_to_wait, timestamp};
+use super::values::{micros_to_wait, timestamp};
 use crate::error::{StoreError, StoreResult};
 use crate::model::{Claim, Claimed, Lease, LeasedDelivery, RegisteredNotification, RunKey};
 
@@ -220,7 +220,7 @@ fn end_leases(connection: &Connection, sql: &str, now: i64) -> StoreResult<()> {
         if is_replaced {
             let sql =
                 "UPDATE deliveries SET status = ?2, leased_until = NULL, finished_at = ?3, reason = ?4 WHERE id = ?1";
-            let status = super::status_of(Next::Superseded);
+            let status = super::values::status_of(Next::Superseded);
             connection.prepare_cached(sql)?.execute(params![id, status, now, reason])?;
             arrange_lane_of(connection, id, now)?;
         } else {

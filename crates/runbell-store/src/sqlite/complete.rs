@@ -8,13 +8,12 @@ use super::claim::due_in_its_turn;
 use super::intake::follow_up;
 use super::lane::arrange_lane_of;
 use super::ready::{change_hold, flow_id, later};
-use super::{micros_to_wait, status_of};
+use super::values::{micros_to_wait, status_of};
 use crate::error::StoreResult;
 use crate::model::{Completion, Recorded};
 
 /// A leased delivery, as it is before its attempt's end is recorded.
 struct Held {
-    project: String,
     /// All attempts, those before a replay too.
     attempts: i64,
     progress: Progress,
@@ -28,12 +27,12 @@ pub(super) fn complete(connection: &Connection, completion: &Completion, now: i6
     let id = lease.id;
     let Some(held) = find(connection, id, lease.fence, now)? else { return Ok((Recorded::Lost, true)) };
     let next = advance(policy, &held.progress, outcome, held.is_followed, *chance);
-    let flow = flow_id(connection, completion.flow, &held.project)?;
     let mut may_be_due = false;
     match next {
         Next::Deferred { after } => {
             let sql = "UPDATE deliveries SET attempts = attempts - 1, leased_until = NULL, flow_id = ?2, \
                        status = CASE WHEN attempts - replayed_after > 1 THEN 'retry' ELSE 'pending' END WHERE id = ?1";
+            let flow = own_flow_id(connection, completion)?;
             connection.prepare_cached(sql)?.execute([id, flow])?;
             // What was never tried and need not wait keeps its place: by the time it was accepted.
             let is_untried = held.progress.attempts <= 1;
@@ -42,12 +41,14 @@ pub(super) fn complete(connection: &Connection, completion: &Completion, now: i6
             may_be_due = true;
         }
         Next::Retry { after, last_chance } => {
-            record(connection, completion, &held, next, flow, last_chance, now)?;
+            record(connection, completion, &held, next, last_chance, now)?;
+            let flow = own_flow_id(connection, completion)?;
+            connection.prepare_cached("UPDATE deliveries SET flow_id = ?2 WHERE id = ?1")?.execute([id, flow])?;
             due_in_its_turn(connection, id, later(now, after))?;
             may_be_due = true;
         }
         Next::Sent | Next::Failed | Next::Superseded => {
-            record(connection, completion, &held, next, flow, held.progress.last_chance, now)?;
+            record(connection, completion, &held, next, held.progress.last_chance, now)?;
             if held.is_followed {
                 arrange_lane_of(connection, id, now)?;
                 may_be_due = true;
@@ -66,22 +67,28 @@ pub(super) fn complete(connection: &Connection, completion: &Completion, now: i6
     Ok((Recorded::Done { next }, may_be_due))
 }
 
+/// The flow in which the delivery waits from now on.
+fn own_flow_id(connection: &Connection, completion: &Completion) -> StoreResult<i64> {
+    let sql =
+        "SELECT n.project FROM deliveries AS d JOIN notifications AS n ON n.id = d.notification_id WHERE d.id = ?1";
+    let project: String = connection.prepare_cached(sql)?.query_row([completion.lease.id], |row| row.get(0))?;
+    flow_id(connection, completion.flow, &project)
+}
+
 /// The delivery, if it is still leased under this fence.
 fn find(connection: &Connection, id: i64, fence: i64, now: i64) -> StoreResult<Option<Held>> {
-    let sql = "SELECT n.project, d.attempts, d.attempts - d.replayed_after, d.last_chance, d.created_at, d.replayed_at, \
+    let sql = "SELECT d.attempts, d.attempts - d.replayed_after, d.last_chance, d.created_at, d.replayed_at, \
                       EXISTS (SELECT 1 FROM deliveries AS newer WHERE newer.run_id = d.run_id AND newer.name = d.name \
                           AND newer.id > d.id AND newer.finished_at IS NULL), d.replaced \
-               FROM deliveries AS d JOIN notifications AS n ON n.id = d.notification_id \
-               WHERE d.id = ?1 AND d.fence = ?2 AND d.leased_until IS NOT NULL";
+               FROM deliveries AS d WHERE d.id = ?1 AND d.fence = ?2 AND d.leased_until IS NOT NULL";
     let found = connection.prepare_cached(sql)?.query_row([id, fence], |row| {
-        let (created_at, replayed_at): (i64, Option<i64>) = (row.get(4)?, row.get(5)?);
+        let (created_at, replayed_at): (i64, Option<i64>) = (row.get(3)?, row.get(4)?);
         let age = micros_to_wait(now.saturating_sub(replayed_at.unwrap_or(created_at)));
         Ok(Held {
-            project: row.get(0)?,
-            attempts: row.get(1)?,
-            progress: Progress { attempts: row.get(2)?, last_chance: row.get(3)?, is_replaced: row.get(7)?, age },
+            attempts: row.get(0)?,
+            progress: Progress { attempts: row.get(1)?, last_chance: row.get(2)?, is_replaced: row.get(6)?, age },
             created_at,
-            is_followed: row.get(6)?,
+            is_followed: row.get(5)?,
         })
     });
     Ok(found.optional()?)
@@ -93,7 +100,6 @@ fn record(
     completion: &Completion,
     held: &Held,
     next: Next,
-    flow: i64,
     last_chance: bool,
     now: i64,
 ) -> StoreResult<()> {
@@ -111,30 +117,26 @@ fn record(
     if held.attempts > 1 {
         keep_earlier(connection, completion.lease.id)?;
     }
-    let was_made = !matches!(completion.outcome, Outcome::Held(_));
-    let sql = "UPDATE deliveries SET status = ?2, flow_id = ?3, leased_until = NULL, last_chance = ?4, reason = ?5, \
-               finished_at = ?6, attempts = ?7, last_number = ?7, last_started_at = ?8, last_ended_at = ?9, \
-               last_outcome = ?10, last_reason = ?11, last_ambiguous = ?12 WHERE id = ?1";
-    let held_sql = "UPDATE deliveries SET status = ?2, flow_id = ?3, leased_until = NULL, last_chance = ?4, reason = ?5, \
-                    finished_at = ?6, attempts = ?7 WHERE id = ?1";
     let id = completion.lease.id;
-    let told = (next != Next::Sent).then_some(reason);
+    let reason_kept = (next != Next::Sent).then_some(reason);
     let finished = (!matches!(next, Next::Retry { .. })).then_some(now);
     let status = status_of(next);
-    if !was_made {
-        let values = params![id, status, flow, last_chance, told, finished, held.attempts - 1];
-        connection.prepare_cached(held_sql)?.execute(values)?;
+    if matches!(completion.outcome, Outcome::Held(_)) {
+        let sql = "UPDATE deliveries SET status = ?2, leased_until = NULL, last_chance = ?3, reason = ?4, finished_at = ?5, \
+                   attempts = attempts - 1 WHERE id = ?1";
+        connection.prepare_cached(sql)?.execute(params![id, status, last_chance, reason_kept, finished])?;
         return Ok(());
     }
     let started = now.saturating_sub(i64::try_from(completion.took.as_micros()).unwrap_or(i64::MAX));
+    let sql = "UPDATE deliveries SET status = ?2, leased_until = NULL, last_chance = ?3, reason = ?4, finished_at = ?5, \
+               last_number = attempts, last_started_at = ?6, last_ended_at = ?7, last_outcome = ?8, last_reason = ?9, \
+               last_ambiguous = ?10 WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![
         id,
         status,
-        flow,
         last_chance,
-        told,
+        reason_kept,
         finished,
-        held.attempts,
         started,
         now,
         outcome,

@@ -7,9 +7,9 @@ use runbell_core::{DeliveryKey, Reason, RunState};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::lane::{Member, arrange, members};
-use super::ready::{flow_id, later, make_due};
+use super::ready::{UNKNOWN, flow_id, later, make_due};
 use super::upkeep::forget_lists;
-use super::{MATCHED, micros};
+use super::values::{MATCHED, micros};
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
@@ -22,8 +22,22 @@ struct Row {
     id: i64,
     version: i64,
     generation: i64,
+    /// The notifications of its new list, with their rows.
+    listed: Vec<(String, i64)>,
     /// Nothing of it is in the store yet, so that nothing is looked for.
     is_new: bool,
+}
+
+impl Row {
+    /// The row of a notification in the present list.
+    fn notification(&self, connection: &Connection, name: &str) -> StoreResult<i64> {
+        if let Some((_, id)) = self.listed.iter().find(|(listed, _)| listed == name) {
+            return Ok(*id);
+        }
+        let sql = "SELECT id FROM notifications WHERE run_id = ?1 AND generation = ?2 AND name = ?3";
+        let values = params![self.id, self.generation, name];
+        Ok(connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?)
+    }
 }
 
 pub(super) fn take_in(connection: &Connection, intake: &RunChange, now: i64) -> StoreResult<Accepted> {
@@ -34,7 +48,8 @@ pub(super) fn take_in(connection: &Connection, intake: &RunChange, now: i64) -> 
         row.generation += 1;
         let owner = Owner { run_id: Some(row.id), generation: row.generation, project: &intake.run.project };
         for (position, one) in list.iter().enumerate() {
-            register(connection, &owner, position, one, &intake.secrets)?;
+            let id = register(connection, &owner, position, one, &intake.secrets)?;
+            row.listed.push((one.name.clone(), id));
         }
         if !row.is_new {
             let (superseded, anew) = take_over(connection, &row, intake.deliver, now)?;
@@ -75,7 +90,7 @@ fn write_run(connection: &Connection, intake: &RunChange, now: i64) -> StoreResu
         ])?;
         let id = connection.last_insert_rowid();
         return if made == 1 {
-            Ok(Row { id, version: 1, generation: 0, is_new: true })
+            Ok(Row { id, version: 1, generation: 0, listed: Vec::new(), is_new: true })
         } else {
             Err(StoreError::Conflict)
         };
@@ -90,7 +105,7 @@ fn write_run(connection: &Connection, intake: &RunChange, now: i64) -> StoreResu
     let sql = "UPDATE runs SET version = version + 1, document = ?2, name = ?3, state = ?4, \
                started_at = coalesce(?5, started_at), updated_at = ?6 WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![id, intake.document, facts.name, facts.state, started, now])?;
-    Ok(Row { id, version: expected + 1, generation, is_new: false })
+    Ok(Row { id, version: expected + 1, generation, listed: Vec::new(), is_new: false })
 }
 
 /// Before a run changes: keeps it as it was for the deliveries that report on it.
@@ -167,7 +182,11 @@ fn take_over(connection: &Connection, row: &Row, deliver: Deliver, now: i64) -> 
             Replacement::Superseded => {
                 let sql = "UPDATE deliveries SET status = ?3, due_at = NULL, finished_at = ?2, \
                            reason = 'the run was given other notifications' WHERE id = ?1";
-                connection.prepare_cached(sql)?.execute(params![id, now, super::status_of(Next::Superseded)])?;
+                connection.prepare_cached(sql)?.execute(params![
+                    id,
+                    now,
+                    super::values::status_of(Next::Superseded)
+                ])?;
             }
         }
     }
@@ -201,10 +220,9 @@ fn place(
     let phases: Vec<Phase> = lane.iter().map(|member| member.phase).chain([Phase::Untried]).collect();
     let may_go = turns(&phases).last() == Some(Turn::Go);
     let lease = new.lease.filter(|_| may_go);
-    let sql = "SELECT id FROM notifications WHERE run_id = ?1 AND generation = ?2 AND name = ?3";
-    let notification: i64 =
-        connection.prepare_cached(sql)?.query_row(params![row.id, row.generation, name], |row| row.get(0))?;
-    let flow = flow_id(connection, new.flow, &intake.run.project)?;
+    let notification = row.notification(connection, name)?;
+    // Of a leased delivery the flow is written once it has to wait.
+    let flow = if lease.is_some() { UNKNOWN } else { flow_id(connection, new.flow, &intake.run.project)? };
     let (run, due) = (Some(row.id), (may_go && lease.is_none()).then_some(now));
     let id = insert(connection, new, &Placing { run, notification, subject, flow, due, lease, now })?;
     if let Some(due) = due {
@@ -302,7 +320,7 @@ pub(super) fn follow_up(connection: &Connection, follow_up: &FollowUp, now: i64)
     let secrets: Vec<SealedSecret> = secret.iter().cloned().collect();
     let notification = register(connection, &owner, 0, notification, &secrets)?;
     let new = NewJob { job: job.clone(), flow: runbell_core::Flow::default(), lease: None };
-    let (run, subject, flow) = (None, None, super::ready::UNKNOWN);
+    let (run, subject, flow) = (None, None, UNKNOWN);
     let id = insert(connection, &new, &Placing { run, notification, subject, flow, due: Some(now), lease: None, now })?;
     make_due(connection, id, flow, now)
 }

@@ -16,6 +16,7 @@ mod records;
 mod replay;
 mod runs;
 mod upkeep;
+mod values;
 mod writer;
 
 use std::fs::File;
@@ -24,19 +25,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use runbell_core::delivery::Next;
-use runbell_core::{Clock, RetryPolicy, Timestamp};
+use runbell_core::{Clock, RetryPolicy};
 use rusqlite::Connection;
 
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
-    Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, DeliveryFilter, DeliveryRecord, DeliveryState,
-    LeasedDelivery, Placement, ProjectSecret, Recorded, RunChange, RunFilter, RunKey, RunRecord, SealedSecret,
-    StoredHold, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
+    Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, DeliveryFilter, DeliveryRecord, LeasedDelivery,
+    Placement, ProjectSecret, Recorded, RunChange, RunFilter, RunKey, RunRecord, SealedSecret, StoredHold, StoredRun,
+    TaskRecord, TokenRecord, VerdictRecord,
 };
 use crate::sqlite::writer::Writer;
 use crate::wakeups::{Waker, Wakeups};
 use crate::{History, Queue, Records, Upkeep};
+use values::micros;
 
 /// How many reading connections are kept.
 const READERS: usize = 4;
@@ -315,44 +316,4 @@ impl Upkeep for SqliteStore {
     async fn check(&self) -> StoreResult<()> {
         self.writer.write(upkeep::probe).await
     }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        match &error {
-            // The database's own words; statements and their values are not among them.
-            rusqlite::Error::SqliteFailure(failure, _) => StoreError::Unavailable(failure.to_string()),
-            rusqlite::Error::QueryReturnedNoRows => StoreError::unexpected("a row is missing"),
-            _ => StoreError::unexpected("a value of another type"),
-        }
-    }
-}
-
-/// The rule by which a delivery was made, where nothing else is written down.
-const MATCHED: &str = "matched";
-
-/// The status of a delivery for which this follows.
-fn status_of(next: Next) -> &'static str {
-    let state = match next {
-        Next::Sent => DeliveryState::Sent,
-        Next::Retry { .. } => DeliveryState::Retry,
-        Next::Deferred { .. } => DeliveryState::Pending,
-        Next::Failed => DeliveryState::Failed,
-        Next::Superseded => DeliveryState::Superseded,
-    };
-    state.as_str()
-}
-
-/// Times in the database: microseconds since 1970.
-fn micros(at: Timestamp) -> i64 {
-    at.as_microsecond()
-}
-
-/// A wait from a difference of times; none for one below zero.
-fn micros_to_wait(micros: i64) -> Duration {
-    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
-}
-
-fn timestamp(micros: i64) -> StoreResult<Timestamp> {
-    Timestamp::from_microsecond(micros).map_err(|_| StoreError::unexpected("a time that is none"))
 }

@@ -4,7 +4,7 @@ use runbell_core::{RunState, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
 use super::attempts::attempts;
-use super::{MATCHED, micros, micros_to_wait, timestamp};
+use super::values::{MATCHED, micros, micros_to_wait, timestamp};
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
     AttemptRecord, Backlog, DeliveryFilter, DeliveryRecord, DeliveryState, RegisteredNotification, RunFilter, RunKey,

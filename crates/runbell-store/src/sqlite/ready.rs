@@ -5,7 +5,7 @@
 use runbell_core::{Flow, FlowHash};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::micros;
+use super::values::micros;
 use crate::error::StoreResult;
 use crate::model::{HoldChange, HoldTarget};
 
@@ -133,7 +133,7 @@ pub(super) fn holds(
         Ok(crate::model::StoredHold {
             destination: FlowHash(hash),
             remaining: std::time::Duration::from_micros(u64::try_from(remaining).unwrap_or(0)),
-            since: super::timestamp(since)?,
+            since: super::values::timestamp(since)?,
         })
     })
     .collect()

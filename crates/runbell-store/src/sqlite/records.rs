@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::ready::{UNKNOWN, settle_destination, settle_flow};
-use super::{micros, micros_to_wait, timestamp};
+use super::values::{micros, micros_to_wait, timestamp};
 use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
 use crate::model::{ProjectSecret, SealedSecret, TaskRecord, TokenRecord};
