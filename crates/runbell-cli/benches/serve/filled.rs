@@ -18,13 +18,12 @@ pub(crate) fn fill(file: &Path, count: i64) {
                  SELECT i FROM n;
              INSERT INTO runs (id, project, uid, iteration, version, generation, document, name, state, created_at, updated_at)
                  SELECT i, 'old', lower(hex(randomblob(16))), 0, 1, 1, '{document}', 'train', 'completed', {now}, {now} FROM numbers;
-             INSERT INTO notifications (run_id, generation, position, name, kind, document, project)
-                 SELECT i, 1, 0, 'hook', 'webhook', substr('{document}', 1, 200), 'old' FROM numbers;
-             INSERT INTO deliveries (id, key, run_id, generation, name, state, at, status, attempts, created_at, finished_at)
-                 SELECT i, 'rb_' || lower(hex(randomblob(16))), i, 1, 'hook', 'completed', {now}, 'sent', 1, {now}, {now}
-                 FROM numbers;
-             INSERT INTO attempts (delivery_id, number, started_at, ended_at, outcome, reason, ambiguous)
-                 SELECT i, 1, {now}, {now}, 'sent', '200', 0 FROM numbers;
+             INSERT INTO notifications (id, run_id, generation, position, name, kind, document, project)
+                 SELECT i, i, 1, 0, 'hook', 'webhook', substr('{document}', 1, 200), 'old' FROM numbers;
+             INSERT INTO deliveries (id, key, run_id, notification_id, name, state, at, look, status, flow_id, attempts, created_at,
+                     finished_at, last_number, last_started_at, last_ended_at, last_outcome, last_reason, last_ambiguous)
+                 SELECT i, 'rb_' || lower(hex(randomblob(16))), i, i, 'hook', 'completed', {now}, 'own', 'sent', 0, 1, {now},
+                     {now}, 1, {now}, {now}, 'sent', '200', 0 FROM numbers;
              INSERT INTO verdicts (run_id, notification, state, reason, at, delivery_id)
                  SELECT i, 'hook', 'completed', 'matched', {now}, i FROM numbers;"
         ))
