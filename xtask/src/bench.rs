@@ -19,6 +19,7 @@ pub(crate) fn bench() -> Result<()> {
         ("conditions", ["bench", "-p", "runbell-render", "--bench", "condition", "--quiet"]),
         ("html", ["bench", "-p", "runbell-render", "--bench", "html", "--quiet"]),
         ("dispatch", ["bench", "-p", "runbell", "--bench", "dispatch", "--quiet"]),
+        ("push", ["bench", "-p", "runbell-cli", "--bench", "push", "--quiet"]),
         ("serve", ["bench", "-p", "runbell-cli", "--bench", "serve", "--quiet"]),
     ] {
         if cargo(&args).is_err() {

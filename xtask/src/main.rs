@@ -3,8 +3,11 @@
 
 mod bench;
 mod ci;
+mod circles;
 mod docs;
 mod html;
+mod names;
+mod source;
 mod tidy;
 
 use std::path::{Path, PathBuf};

@@ -12,9 +12,11 @@ mod kinds;
 mod output;
 mod push;
 mod run;
+mod runs;
 mod send_test;
 mod serve;
 mod server;
+mod source;
 mod spec;
 mod spool;
 mod store;
@@ -67,8 +69,8 @@ async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
     match verb {
         Verb::Run(args) => run::run(args).await,
         Verb::Push(args) => push::push(args).await,
-        Verb::Explain(args) => push::explain(&args),
-        Verb::Preview(args) => push::preview(&args),
+        Verb::Explain(args) => push::explain(args).await,
+        Verb::Preview(args) => push::preview(args).await,
         Verb::Check(args) => check::check(&args),
         Verb::SendTest(args) => send_test::send_test(args).await,
         Verb::Serve(args) => serve::serve(&args).await,
