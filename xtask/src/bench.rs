@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{cargo, cargo_output, root, run};
+use crate::cargo::{cargo, cargo_command, cargo_output, root, run};
 
 /// How much longer `runbell run -- true` may take than `true`.
 const START_UP: Duration = Duration::from_millis(10);
@@ -82,7 +82,7 @@ fn smallest_facade() -> Result<()> {
         fs::remove_dir_all(&folder)?;
     }
     let started = Instant::now();
-    let mut build = crate::cargo_command(&[&["build", "--quiet"][..], &features].concat());
+    let mut build = cargo_command(&[&["build", "--quiet"][..], &features].concat());
     run(build.arg("--target-dir").arg(&folder))?;
     println!("{:44} {:>8.1}", "clean debug build, s", started.elapsed().as_secs_f64());
     fs::remove_dir_all(&folder)?;

@@ -8,7 +8,10 @@ mod args;
 mod check;
 mod config;
 mod documents;
+mod exit;
+mod expand;
 mod kinds;
+mod options;
 mod output;
 mod push;
 mod run;
@@ -20,21 +23,14 @@ mod source;
 mod spec;
 mod spool;
 mod store;
+mod surroundings;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser as _};
-use runbell::{BuildContext, Env, NotifierBuilder, Output, ProcessEnv};
 
 use crate::args::{Cli, SpoolVerb, Verb};
-
-/// Everything was done.
-const DONE: u8 = 0;
-/// Something was not delivered.
-const NOT_DELIVERED: u8 = 1;
-/// Usage or configuration is at fault.
-const USAGE: u8 = 2;
+use crate::exit::{DONE, USAGE};
 
 /// The whole program: reads the command line, carries it out, returns its exit code.
 pub fn main() -> ExitCode {
@@ -94,32 +90,4 @@ fn log(default: Option<&str>) {
     let Some(directives) = std::env::var("RUNBELL_LOG").ok().or(default.map(str::to_owned)) else { return };
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(directives);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(output::colour()).init();
-}
-
-/// The environment without the mark of a notebook's kernel: the kernel reads standard output, which is the command's own
-/// here, or a program's.
-#[derive(Debug)]
-struct NoKernel;
-
-impl Env for NoKernel {
-    fn var(&self, name: &str) -> Option<String> {
-        if name == "EVCXR_IS_RUNTIME" { None } else { ProcessEnv.var(name) }
-    }
-
-    fn read_file(&self, path: &str) -> std::io::Result<String> {
-        ProcessEnv.read_file(path)
-    }
-}
-
-/// The surroundings of a command line: text for people goes to standard error.
-fn context() -> BuildContext {
-    let output = Output::stderr().with_colour(output::colour()).with_width(output::width());
-    BuildContext { output, env: Arc::new(NoKernel), ..BuildContext::here() }
-}
-
-/// A notifier builder with the surroundings of a command line.
-fn notifier() -> anyhow::Result<NotifierBuilder> {
-    let cx = context();
-    let ui_url = std::env::var("RUNBELL_UI_URL").unwrap_or_default();
-    Ok(runbell::notifier()?.context(cx).ui_url(&ui_url))
 }

@@ -10,10 +10,11 @@ use runbell::{
 };
 
 use crate::args::{DocumentArgs, PreviewArgs};
+use crate::exit::{DONE, NOT_DELIVERED, USAGE};
 use crate::output::Printer;
 use crate::runs::Document;
 use crate::source::Source;
-use crate::{DONE, NOT_DELIVERED, USAGE, config, output};
+use crate::{config, output};
 
 /// How many runs are under way at once.
 const AT_ONCE: usize = 64;
@@ -23,7 +24,7 @@ const WAITING: usize = 1_024;
 
 fn open(args: &DocumentArgs) -> anyhow::Result<(Notifier, Source)> {
     let notifications = config::notifications(args.config.config.as_deref(), &[], &runbell::registry()?)?;
-    let notifier = crate::notifier()?.notifications(notifications).build()?;
+    let notifier = crate::surroundings::notifier()?.notifications(notifications).build()?;
     Ok((notifier, Source::open(&args.file)?))
 }
 

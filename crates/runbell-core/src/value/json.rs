@@ -212,8 +212,13 @@ impl Reader<'_> {
             match self.peek() {
                 None => return Err(self.fault("the text ends inside a string")),
                 Some(b'"') => {
-                    out.push_str(&self.text[chunk..self.at]);
+                    let rest = &self.text[chunk..self.at];
                     self.at += 1;
+                    // Without escapes, which is the rule, the text is made in one piece and of its exact size.
+                    if out.is_empty() {
+                        return Ok(rest.to_owned());
+                    }
+                    out.push_str(rest);
                     return Ok(out);
                 }
                 Some(b'\\') => {

@@ -8,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use runbell_core::{
-    ATTEMPT_TIMEOUT, BuildContext, Bytes, Clock, DeliveryKey, Error, ErrorKind, Findings, HeaderValue, HttpRequest, MASK,
-    Result, Retry, Secret, SecretValues, SendContext, Value, text, value,
+    ATTEMPT_TIMEOUT, BuildContext, Bytes, Clock, DeliveryKey, Error, ErrorKind, Findings, HeaderValue, HttpRequest,
+    MASK, Result, Retry, Secret, SecretValues, SendContext, Value, text, value,
 };
 use runbell_http::{Answer, Client, HttpOptions, TargetUrl};
 use tokio::time::{Instant, timeout_at};
@@ -364,7 +364,8 @@ mod tests {
     fn what_a_server_says_is_masked_and_on_one_line() {
         let client = client("http://h", "rbt_CANARY-2").expect("a client");
         let body = format!(r#"{{"detail": "bad\n\u001b[31m http://h/CANARY-1 rbt_CANARY-2 {}"}}"#, "x".repeat(900));
-        let Reported::Refused(why) = client.classify(&Answer::new(422, &[], body, Timestamp::UNIX_EPOCH), &event()) else {
+        let Reported::Refused(why) = client.classify(&Answer::new(422, &[], body, Timestamp::UNIX_EPOCH), &event())
+        else {
             panic!("it is refused");
         };
         assert!(why.starts_with("the server answers 422: bad  [31m *** *** xxx") && why.ends_with('…'), "{why}");
