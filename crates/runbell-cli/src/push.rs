@@ -249,3 +249,24 @@ fn laid_out(preview: &Preview<'_>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_early_waits_for_what_came_before() {
+        let lines = |count| (0..count).map(|_| ReportLine::not_a_run(&Error::new(ErrorKind::RunInvalid, ""))).collect();
+        let mut in_order = InOrder::default();
+        in_order.waiting.extend([None, None, None]);
+        in_order.done(2, lines(3));
+        in_order.done(1, lines(2));
+        assert!(in_order.next().is_none());
+        in_order.done(0, lines(1));
+        let counts: Vec<usize> = std::iter::from_fn(|| in_order.next()).map(|lines| lines.len()).collect();
+        assert_eq!((counts, in_order.first), (vec![1, 2, 3], 3));
+        in_order.waiting.push_back(None);
+        in_order.done(3, lines(4));
+        assert_eq!(in_order.next().map(|lines| lines.len()), Some(4));
+    }
+}
