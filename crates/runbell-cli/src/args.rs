@@ -23,7 +23,7 @@ pub(crate) enum Verb {
     Run(RunArgs),
     /// Send the notifications of run documents (JSON or JSON Lines), for their current state.
     Push(DocumentArgs),
-    /// Say for each notification whether it would be sent, and why.
+    /// Explain for each notification whether it would be sent, and why.
     Explain(DocumentArgs),
     /// Show what would be sent, byte for byte, and send nothing.
     Preview(PreviewArgs),

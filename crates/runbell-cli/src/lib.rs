@@ -43,12 +43,11 @@ pub fn main() -> ExitCode {
     };
     // The store writes on a thread of its own, and has a core to itself where there are several.
     builder.worker_threads(std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)));
-    // Four times as much is done as usual before the network is looked at again: what is at hand goes to the store together,
-    // and shares its commits.
+    // Four times the usual number of tasks run between two looks at the network, so that more events share a commit.
     builder.event_interval(256);
     let outcome = builder.enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
         let outcome = runtime.block_on(carry_out(cli.verb));
-        // A task that waits for standard error of a stranger must not hold the end.
+        // A task that is stuck in a write must not hold up the exit.
         runtime.shutdown_background();
         outcome
     });

@@ -47,7 +47,7 @@ const ROWS: usize = 1_000;
 
 /// Lines of JSON, or rows of a table, gathered into few writes.
 ///
-/// Whoever prints calls [`flush`](Self::flush) before waiting for something, so that a reader sees what is done.
+/// Callers wait through [`wait_for`](Self::wait_for), which writes what is gathered before it waits.
 pub(crate) struct Printer {
     head: &'static [&'static str],
     is_table: bool,

@@ -25,7 +25,7 @@ pub(crate) async fn serve(args: &ServeArgs) -> anyhow::Result<u8> {
         config.tls = Some(Tls { cert, key });
     }
     let ready = |url: &str| {
-        // Whoever started it may not listen; it serves all the same.
+        // A closed standard output does not stop the server.
         let _ = output::print(&format!("listening on {url}\n"));
     };
     runbell_server::serve(&config, runbell::registry()?, ready).await?;

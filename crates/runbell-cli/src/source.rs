@@ -80,7 +80,7 @@ fn read_all(mut input: impl Read, sender: &mpsc::Sender<io::Result<Vec<Document>
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                // The receiver may be gone; then nobody needs the reason.
+                // Without a receiver the reason is of no use.
                 let _ = sender.blocking_send(Err(error));
                 return;
             }

@@ -134,7 +134,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Reads a value by the type its schema gives. What does not fit stays text, and the params' check will say so; but what
-/// begins as JSON and is none is a fault, for nobody means that as text.
+/// begins as JSON and is none is a fault, since it is hardly meant as text.
 fn typed(schema: Option<&Json>, text: &str) -> Result<Value, String> {
     let Some(schema) = schema else { return Ok(Value::from(text)) };
     let read = value::read(text.trim());

@@ -102,7 +102,7 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> (CommandEnd, Option<i
     let status = loop {
         tokio::select! {
             biased;
-            // The child is reaped inside `wait`, so a signal never goes to a stranger with its number.
+            // The child is reaped inside `wait`, so a signal never reaches another process with its number.
             status = child.wait() => break status,
             received = signals.next() => {
                 note(received, &mut stopped_by);

@@ -45,7 +45,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<u8> {
     Ok(execution.exit_code())
 }
 
-/// Prints complaints on a thread of its own: a standard error that nobody reads must not hold the end of the run.
+/// Prints complaints on a thread of its own: a blocked standard error must not hold up the end of the run.
 async fn complain(complaints: Vec<String>) {
     if !complaints.is_empty() {
         let printing = tokio::task::spawn_blocking(move || complaints.iter().for_each(|text| output::complain(text)));

@@ -18,10 +18,10 @@ const LARGEST: u64 = 1 << 20;
 /// Where results are written, and what was there before.
 #[derive(Debug)]
 pub(super) struct Results {
-    /// `None` when there was no place for a file that nobody named.
+    /// `None` when no file was named and none could be made.
     path: Option<PathBuf>,
     before: Option<Stamp>,
-    /// The folder of a file that nobody named; removed when the run is over.
+    /// The folder of a file that was not named by the user; removed when the run is over.
     folder: Option<tempfile::TempDir>,
 }
 

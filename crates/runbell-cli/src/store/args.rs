@@ -56,7 +56,7 @@ pub(crate) struct Filters {
     /// Only those that are in this state themselves.
     #[arg(long, value_name = "S", value_parser = PossibleValuesParser::new(["pending", "leased", "retry", "sent", "failed", "superseded"]))]
     pub(crate) status: Option<String>,
-    /// Only those that tell of this state of a run.
+    /// Only those about this state of a run.
     #[arg(long, value_name = "S", value_parser = PossibleValuesParser::new(RunState::ALL.iter().map(|state| state.as_str())))]
     pub(crate) state: Option<String>,
 }

@@ -31,7 +31,7 @@ pub(crate) async fn backup(args: &BackupArgs) -> anyhow::Result<u8> {
     }
     let synced = File::open(&copy).and_then(|copy| copy.sync_all().and_then(|()| copy.metadata()));
     let bytes = synced.map_err(unwritten)?.len();
-    // Whoever made the same file meanwhile keeps it.
+    // A file of this name that was made in the meantime stays.
     let copy = TempPath::try_from_path(copy).map_err(unwritten)?;
     copy.persist_noclobber(&file).map_err(|error| unwritten(error.error))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritten)?;
