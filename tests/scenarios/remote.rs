@@ -191,8 +191,8 @@ async fn a_server_that_is_down_is_told_later_and_the_command_does_not_notice() {
     // All of it while nobody listens.
     assert_eq!((said.code, said.out.as_str()), (Some(7), "out\n"), "{}", said.err);
     assert!(marker.exists());
-    let line = said.err.lines().find(|line| line.contains("events not told")).expect("it says so");
-    for part in [&format!("2 events not told to {url} ("), "spooled in", "runbell spool flush"] {
+    let line = said.err.lines().find(|line| line.contains("events not reported")).expect("it says so");
+    for part in [&format!("2 events not reported to {url} ("), "spooled in", "runbell spool flush"] {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert_no_secret(&said.err, "standard error");
@@ -275,7 +275,7 @@ async fn what_a_server_refuses_is_told_and_not_kept() {
         say(&mut command(&folder, &["run", "--server", &peer.url(""), "-c", &config, "--", "sh", "-c", "exit 5"]));
     assert_eq!(said.code, Some(5), "{}", said.err);
     for state in ["running", "error"] {
-        let expected = format!("not told ({state}): the server answers 422: notifications[0].params.url: no ***");
+        let expected = format!("not reported ({state}): the server answers 422: notifications[0].params.url: no ***");
         assert!(said.err.lines().any(|line| line.ends_with(&expected)), "{}", said.err);
     }
     assert_eq!(peer.requests().len(), 2);
@@ -292,7 +292,7 @@ async fn a_token_can_be_mended() {
     let args = ["run", "--server", &peer.url(""), "--", "true"];
     let said = say(command(&folder, &args).env("RUNBELL_TOKEN", "rbt_old"));
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(said.err.contains("2 events not told") && said.err.contains("401: no such token"), "{}", said.err);
+    assert!(said.err.contains("2 events not reported") && said.err.contains("401: no such token"), "{}", said.err);
     // Tried once, not in a loop.
     assert_eq!((peer.take_requests().len(), spooled(&folder).len()), (1, 2));
     let said = say(command(&folder, &["spool", "flush"]).env("RUNBELL_TOKEN", "rbt_good"));
@@ -464,7 +464,7 @@ async fn no_place_for_a_spool_is_told_and_changes_nothing() {
         let mut command = runbell(&["run", "--server", &peer.url(""), "--", "sh", "-c", "exit 6"]);
         let said = say(command.env(name, value));
         assert_eq!(said.code, Some(6), "{}", said.err);
-        assert!(said.err.contains("2 events not told") && said.err.contains("0 of them spooled"), "{}", said.err);
+        assert!(said.err.contains("2 events not reported") && said.err.contains("0 of them spooled"), "{}", said.err);
     }
 }
 
@@ -543,7 +543,7 @@ async fn a_server_that_is_slow_holds_up_nothing_but_the_end() {
     err.read_to_string(&mut text).expect("text");
     assert_eq!(child.wait().expect("it ends").code(), Some(3));
     assert_eq!(states(&peer.requests()), ["running", "error"]);
-    assert!(!text.contains("not told") && spooled(&folder).is_empty(), "{text}");
+    assert!(!text.contains("not reported") && spooled(&folder).is_empty(), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

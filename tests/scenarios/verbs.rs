@@ -1,5 +1,8 @@
 //! The verbs on documents: push, explain, preview, check, kinds, completions.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
 use runbell_testkit::{Answer, FakeHttp};
 use serde_json::{Value, json};
 
@@ -231,4 +234,72 @@ async fn push_goes_on_when_its_reader_is_gone() {
     .await;
     assert_eq!(status.code(), Some(0));
     assert_eq!(peer.requests().len(), 200);
+}
+
+#[test]
+fn lines_come_while_the_input_stays_open() {
+    let console = json!([{ "kind": "console", "name": "c" }]);
+    let documents: Vec<String> = ["u1", "u2"].map(|uid| run(uid, "completed", console.clone()).to_string()).into();
+    for verb in ["push", "explain", "preview"] {
+        for (begin, between) in [("", "\n"), ("[", ",\n"), ("[\n", " ,")] {
+            let mut command = runbell(&[verb, "--json"]);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut child = command.spawn().expect("it starts");
+            let mut stdin = child.stdin.take().expect("a pipe");
+            let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+            stdin.write_all(begin.as_bytes()).expect("written");
+            for (document, uid) in documents.iter().zip(["u1", "u2"]) {
+                stdin.write_all(format!("{document}{between}").as_bytes()).expect("written");
+                let line: Value = serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON");
+                assert_eq!(line["uid"], uid, "{verb} {begin:?}");
+            }
+            drop(stdin);
+            let is_list = !begin.is_empty();
+            assert_eq!(child.wait().expect("it ends").code(), Some(if is_list { 2 } else { 0 }), "{verb} {begin:?}");
+            assert_eq!(lines.count(), usize::from(is_list), "{verb}: a list without an end has a fault");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_document_over_several_lines_and_a_list_are_pushed() {
+    let peer = FakeHttp::start().await;
+    let document = run("u1", "completed", json!([webhook("w", &peer.url("/x"))]));
+    for (input, count) in [
+        (serde_json::to_string_pretty(&document).expect("JSON"), 1),
+        (serde_json::to_string_pretty(&json!([document, document])).expect("JSON"), 2),
+    ] {
+        let said = beside(move || say_with(&mut runbell(&["push"]), &input)).await;
+        assert_eq!((said.code, said.json().len()), (Some(0), count), "{} {}", said.out, said.err);
+    }
+    assert_eq!(peer.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn lines_keep_the_order_of_the_input_and_a_target_that_waits_holds_up_no_other() {
+    let peer = FakeHttp::start().await;
+    // The first run's target asks for a second's wait before each further attempt.
+    peer.answer_with(|request| match request.path.as_str() {
+        "/slow" => Answer::status(503).header("retry-after", "1"),
+        _ => Answer::ok(),
+    });
+    let mut lines = vec![run("u0", "completed", json!([webhook("w", &peer.url("/slow"))]))];
+    lines.extend((1..=300).map(|n| run(&format!("u{n}"), "completed", json!([webhook("w", &peer.url("/fast"))]))));
+    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let said = beside(move || say_with(&mut runbell(&["push"]), &input)).await;
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    let uids: Vec<Value> = said.json().into_iter().map(|line| line["uid"].clone()).collect();
+    assert_eq!(uids, (0..=300).map(|n| format!("u{n}")).collect::<Vec<_>>());
+    let paths: Vec<String> = peer.requests().into_iter().map(|request| request.path).collect();
+    let last = paths.iter().rposition(|path| path == "/slow").expect("it was tried");
+    // All others were sent while the first waited for its next attempt.
+    assert_eq!(last, paths.len() - 1, "{} requests", paths.len());
+}
+
+#[test]
+fn a_long_table_comes_in_blocks() {
+    let document = run("u1", "completed", json!([{ "kind": "console", "name": "c" }]));
+    let said = say_with(&mut runbell(&["explain", "--table"]), &format!("{document}\n").repeat(1_001));
+    assert_eq!((said.code, said.out.matches("VERDICT").count()), (Some(0), 2), "{}", said.err);
+    assert_eq!(said.out.matches("u1").count(), 1_001);
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{cargo, cargo_output, root, run};
+use crate::cargo::{cargo, cargo_command, cargo_output, root, run};
 
 /// How much longer `runbell run -- true` may take than `true`.
 const START_UP: Duration = Duration::from_millis(10);
@@ -22,6 +22,7 @@ pub(crate) fn bench() -> Result<()> {
         ("conditions", "runbell-jinja", "condition", &[][..]),
         ("html", "runbell-render", "html", &[]),
         ("dispatch", "runbell", "dispatch", &[]),
+        ("push", "runbell-cli", "push", &[]),
         ("serve", "runbell-cli", "serve", QUICK),
         ("serve dead-port", "runbell-cli", "serve", &["--", "dead-port"]),
         ("serve dead-many", "runbell-cli", "serve", &["--", "dead-many"]),
@@ -87,7 +88,7 @@ fn smallest_facade() -> Result<()> {
         fs::remove_dir_all(&folder)?;
     }
     let started = Instant::now();
-    let mut build = crate::cargo_command(&[&["build", "--quiet"][..], &features].concat());
+    let mut build = cargo_command(&[&["build", "--quiet"][..], &features].concat());
     run(build.arg("--target-dir").arg(&folder))?;
     println!("{:44} {:>8.1}", "clean debug build, s", started.elapsed().as_secs_f64());
     fs::remove_dir_all(&folder)?;

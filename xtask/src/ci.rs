@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use crate::{cargo, cargo_command, run, tidy};
+use crate::cargo::{cargo, cargo_command, run};
+use crate::tidy;
 
 /// The facade's features, each of which must build alone.
 const FEATURES: [&str; 8] = ["console", "git", "mail", "notebook", "slack", "webhook", "all-kinds", "remote"];

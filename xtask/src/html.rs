@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{cargo_output, root};
+use crate::cargo::{cargo_output, root};
 
 /// Surroundings: their name, the kind of fragment they show, the window's width, and the page around it.
 const SURROUNDINGS: [(&str, &str, u32, &str); 4] = [

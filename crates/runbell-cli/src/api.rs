@@ -7,62 +7,31 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
-use runbell::remote::RemoteClient;
-use runbell::{
-    BuildContext, Clock, DeliveryKey, Error, ErrorKind, HeaderValue, HttpRequest, MASK, Secret, SecretValues,
-    SendContext, Value, text,
-};
-use runbell_http::{Client, HttpOptions};
+use runbell::remote::{AnswerClass, RemoteClient, ServerAnswer};
+use runbell::{Error, ErrorKind, SecretValues, Value};
 use runbell_server::{Config, Purpose, Site};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
+use crate::options::StoreOptions;
 use crate::server::{self, SERVER, TOKEN};
-use crate::store::args::Place;
-
-/// How long an answer may take: longer than a server works on one unless it is configured to.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long a server may say nothing while it makes a backup of everything.
-const SILENCE: Duration = Duration::from_secs(600);
-
-/// The longest answer that is read into memory.
-const LONGEST: usize = 64 << 20;
-
-/// The longest part of a server's own words that is passed on, in characters.
-const DETAIL: usize = 300;
 
 /// The API of a server, or of a store that no server holds.
-pub(crate) struct Api {
-    way: Way,
-    /// What nobody may be told, whatever a server answers.
-    secrets: SecretValues,
+pub(crate) enum Api {
+    /// Over HTTP.
+    Remote(RemoteClient),
+    /// In this process, with what has to be masked in its answers.
+    Local(Box<Site>, SecretValues),
 }
 
-enum Way {
-    Remote(Remote),
-    Local(Box<Site>),
-}
-
-struct Remote {
-    /// Without a slash at its end, and no secret: it holds no password.
-    base: String,
-    token: Option<Secret<String>>,
-    http: Client,
-    clock: Arc<dyn Clock>,
-}
-
-/// Why the API did not do what it was asked; one line, free of secrets.
+/// Why the API did not carry a request out; one line, free of secrets.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// What it was asked about is not there, or not in a state for it.
+    /// The object of the request is missing, or in a state that does not allow it.
     NotDone(String),
-    /// Usage or configuration is at fault, or there is no server.
+    /// Usage or configuration is at fault, or the server cannot be reached.
     Wrong(String),
 }
 
@@ -76,42 +45,40 @@ impl Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Api {
-    /// Reaches the API where the command line or the environment say. Connects to nothing yet.
+    /// Reaches the API that the command line or the environment names. Connects to nothing yet.
     ///
     /// # Errors
-    /// When neither says anything, the URL is none, or the store cannot be opened.
-    pub(crate) async fn open(place: &Place, purpose: Purpose, key_file: Option<&Path>) -> anyhow::Result<Self> {
-        if let Some(store) = &place.store {
+    /// When neither names one, the URL is not one of a server, or the store cannot be opened.
+    pub(crate) async fn open(
+        options: &StoreOptions,
+        purpose: Purpose,
+        key_file: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        if let Some(store) = &options.store {
             let mut config = Config { store: Some(store.clone()), ..Config::default() };
             config.secrets.key_file = key_file.map(Path::to_path_buf);
             let site = Site::open(&config, runbell::registry()?, purpose).await?;
-            return Ok(Api { way: Way::Local(Box::new(site)), secrets: SecretValues::default() });
+            return Ok(Api::Local(Box::new(site), SecretValues::default()));
         }
-        let named = place.server.clone().or_else(|| std::env::var(SERVER).ok()).filter(|url| !url.trim().is_empty());
-        let cx = crate::context();
-        let Some(client) = server::client(named.as_deref(), &cx)? else {
-            bail!(
+        let named = options.server.clone().or_else(|| std::env::var(SERVER).ok()).filter(|url| !url.trim().is_empty());
+        match server::client(named.as_deref(), &crate::surroundings::context())? {
+            Some(client) => Ok(Api::Remote(client)),
+            None => bail!(
                 "name the server, with --server URL or in {SERVER} (its token goes into {TOKEN}); or, while no server runs on \
                  it, the store, with --store sqlite://FILE"
-            );
-        };
-        Ok(Api::of(Remote::new(&client, &cx)?))
-    }
-
-    fn of(remote: Remote) -> Self {
-        let mut api = Api { way: Way::Remote(remote), secrets: SecretValues::default() };
-        if let Way::Remote(Remote { token: Some(token), .. }) = &api.way {
-            api.secrets.add(&Value::from(token.reveal().as_str()));
+            ),
         }
-        api
     }
 
-    /// Keeps a value out of everything that is said.
+    /// Masks a value in whatever the API answers from now on.
     pub(crate) fn conceal(&mut self, value: &str) {
-        self.secrets.add(&Value::from(value));
+        match self {
+            Api::Remote(client) => client.conceal(value),
+            Api::Local(_, secrets) => secrets.add(&Value::from(value)),
+        }
     }
 
-    /// Asks once. `path` is what follows `/api/v1/`; an answer without a body is read as null.
+    /// Makes one request. `path` is what follows `/api/v1/`; an answer without a body is read as null.
     ///
     /// # Errors
     /// With every answer that is no success.
@@ -123,120 +90,89 @@ impl Api {
     ) -> Result<T, Refusal> {
         let path = format!("/api/v1/{path}");
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-        let (status, body) = match &self.way {
-            Way::Local(site) => {
+        let answer = match self {
+            Api::Local(site, secrets) => {
                 let asked = site.ask(method, &path, body).await;
                 let asked = asked.map_err(|error| Refusal::Wrong(error.to_string()))?;
-                (asked.status, asked.body)
+                ServerAnswer::new(asked.status, asked.body, secrets)
             }
-            Way::Remote(remote) => remote.ask(method, &path, body).await?,
+            Api::Remote(client) => {
+                let answer = client.ask(method, &path, body.into()).await;
+                answer.map_err(|error| Refusal::Wrong(format!("{}: {error}", client.server())))?
+            }
         };
-        if !(200..300).contains(&status) {
-            return Err(self.refused(status, &body));
+        if !answer.is_success() {
+            return Err(self.refused(&answer));
         }
-        let body: &[u8] = if body.is_empty() { b"null" } else { &body };
-        serde_json::from_slice(body).map_err(|_| self.stranger(status))
+        let body: &[u8] = if answer.body.is_empty() { b"null" } else { &answer.body };
+        serde_json::from_slice(body).map_err(|_| self.not_runbells(answer.status))
     }
 
-    /// Copies the whole store into a file that is not there yet, readable by its owner alone.
+    /// Copies the whole store into a new file, readable by its owner alone.
     ///
     /// # Errors
     /// As [`ask`](Self::ask), and when the file cannot be written; then a part of it may be left.
     pub(crate) async fn backup(&self, file: &Path) -> anyhow::Result<()> {
-        let remote = match &self.way {
-            Way::Local(site) => return site.backup(file).await,
-            Way::Remote(remote) => remote,
+        let client = match self {
+            Api::Local(site, _) => return site.backup(file).await,
+            Api::Remote(client) => client,
         };
         let unwritten = |error: std::io::Error| {
             Error::new(ErrorKind::Internal, format!("the backup cannot be written: {}", error.kind()))
         };
         let mut copy = File::options().create_new(true).write(true).mode(0o600).open(file).map_err(unwritten)?;
         let take = |piece: &[u8]| copy.write_all(piece).map_err(unwritten);
-        let (request, written) = (remote.request("GET", "/api/v1/backup", Vec::new()), AtomicBool::new(false));
-        let answer = remote.http.stream(&request, SILENCE, &remote.context(&written), take).await;
-        let answer = answer.map_err(|error| anyhow!("{}: {error}", remote.base))?;
+        let answer = client.download("/api/v1/backup", take).await;
+        let answer = answer.map_err(|error| anyhow!("{}: {error}", client.server()))?;
         if !answer.is_success() {
-            return Err(self.refused(answer.status(), answer.body()).into());
+            return Err(self.refused(&answer).into());
         }
         if !is_whole(file)? {
-            bail!("{}: sent no whole database; is it a Runbell server, and nothing in between that cuts?", remote.base);
+            bail!(
+                "{}: sent no whole database; is it a Runbell server, and nothing in between that cuts?",
+                client.server()
+            );
         }
         Ok(())
     }
 
     /// What an answer that is no success means.
-    fn refused(&self, status: u16, body: &[u8]) -> Refusal {
-        let detail = serde_json::from_slice::<Json>(body).ok();
-        let detail = detail.as_ref().and_then(|body| body.get("detail")).and_then(Json::as_str);
-        let detail = detail.map(|detail| text::one_line(&self.secrets.mask(detail, MASK), DETAIL));
-        if let (404 | 409, Some(detail)) = (status, &detail) {
-            return Refusal::NotDone(detail.clone());
+    fn refused(&self, answer: &ServerAnswer) -> Refusal {
+        let (status, detail) = (answer.status, answer.detail.as_deref());
+        if let (404 | 409, Some(detail)) = (status, detail) {
+            return Refusal::NotDone(detail.to_owned());
         }
-        let Way::Remote(remote) = &self.way else {
-            return Refusal::Wrong(detail.unwrap_or_else(|| format!("the store's API answers {status}")));
+        let Api::Remote(client) = self else {
+            return Refusal::Wrong(detail.map_or_else(|| format!("the store's API answers {status}"), str::to_owned));
         };
-        let base = &remote.base;
-        Refusal::Wrong(match (status, detail) {
-            (401, _) if remote.token.is_none() => format!("{base}: asks for an access token; put it into {TOKEN}"),
-            (401, Some(detail)) => format!("{base}: does not take the token in {TOKEN}: {detail}"),
-            (401, None) => format!("{base}: does not take the token in {TOKEN}"),
-            (408, _) => format!("{base}: did not finish in the time it is configured to take (limits.request_secs)"),
-            (300..=399, _) => format!("{base}: redirects ({status}); give the final URL"),
-            (_, Some(detail)) => format!("{base}: {detail}"),
-            (429 | 500..=599, None) => format!("{base}: answers {status}; try again later"),
-            (_, None) => return self.stranger(status),
-        })
-    }
-
-    fn stranger(&self, status: u16) -> Refusal {
-        Refusal::Wrong(match &self.way {
-            Way::Remote(remote) => {
-                format!("{}: answers {status}, but not as Runbell's server does; is the URL right?", remote.base)
+        let base = client.server();
+        Refusal::Wrong(match (answer.class, detail) {
+            (AnswerClass::Unauthorized, _) if client.token().is_none() => {
+                format!("{base}: asks for an access token; put it into {TOKEN}")
             }
-            Way::Local(_) => format!("the store's answer ({status}) is not understood"),
+            (AnswerClass::Unauthorized, Some(detail)) => {
+                format!("{base}: does not take the token in {TOKEN}: {detail}")
+            }
+            (AnswerClass::Unauthorized, None) => format!("{base}: does not take the token in {TOKEN}"),
+            _ if status == 408 => {
+                format!("{base}: did not finish in the time it is configured to take (limits.request_secs)")
+            }
+            (AnswerClass::Redirect, _) => format!("{base}: redirects ({status}); give the final URL"),
+            (_, Some(detail)) => format!("{base}: {detail}"),
+            (AnswerClass::Later, None) => format!("{base}: answers {status}; try again later"),
+            (_, None) => return self.not_runbells(status),
         })
     }
-}
 
-impl Remote {
-    fn new(client: &RemoteClient, cx: &BuildContext) -> anyhow::Result<Self> {
-        Ok(Remote {
-            base: client.server().to_owned(),
-            token: client.token().cloned(),
-            http: Client::new(cx, &HttpOptions::default())?,
-            clock: Arc::clone(&cx.clock),
+    /// The fault of an answer that Runbell's server would not give.
+    fn not_runbells(&self, status: u16) -> Refusal {
+        Refusal::Wrong(match self {
+            Api::Remote(client) => {
+                let base = client.server();
+                format!("{base}: answers {status}, but not as Runbell's server does; is the URL right?")
+            }
+            Api::Local(..) => format!("the store's answer ({status}) is not understood"),
         })
-    }
-
-    async fn ask(&self, method: &str, path: &str, body: Vec<u8>) -> Result<(u16, Vec<u8>), Refusal> {
-        let (request, written) = (self.request(method, path, body), AtomicBool::new(false));
-        let cx = self.context(&written);
-        match tokio::time::timeout(PATIENCE, self.http.fetch(&request, LONGEST, &cx)).await {
-            Ok(Ok(answer)) => Ok((answer.status(), answer.body().to_vec())),
-            Ok(Err(error)) => Err(Refusal::Wrong(format!("{}: {error}", self.base))),
-            Err(_elapsed) => Err(Refusal::Wrong(format!("{}: does not answer", self.base))),
-        }
-    }
-
-    fn request(&self, method: &str, path: &str, body: Vec<u8>) -> HttpRequest {
-        let mut request = HttpRequest {
-            method: method.to_owned(),
-            url: Secret::new(format!("{}{path}", self.base)),
-            headers: Vec::new(),
-            body: body.into(),
-        };
-        if !request.body.is_empty() {
-            request.set_header("Content-Type", HeaderValue::Plain("application/json".to_owned()));
-        }
-        if let Some(token) = &self.token {
-            let bearer = format!("Bearer {}", token.reveal());
-            request.set_header("Authorization", HeaderValue::Secret(Secret::new(bearer)));
-        }
-        request
-    }
-
-    fn context<'w>(&self, written: &'w AtomicBool) -> SendContext<'w> {
-        SendContext::new(DeliveryKey::of(&["api"]), 1, Instant::now() + PATIENCE, self.clock.now(), written)
     }
 }
 
@@ -260,21 +196,13 @@ fn is_whole(file: &Path) -> std::io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use runbell::{BuildContext, Secret};
+
     use super::*;
 
     fn api(token: &str) -> Api {
         let token = (!token.is_empty()).then(|| Secret::new(token.to_owned()));
-        let cx = BuildContext::here();
-        let client = RemoteClient::new("http://H:80/x/", token, &cx).expect("a client");
-        Api::of(Remote::new(&client, &cx).expect("a server"))
-    }
-
-    #[test]
-    fn a_path_follows_the_servers_own() {
-        let Way::Remote(remote) = api("rbt_1").way else { panic!("it is one") };
-        let request = remote.request("GET", "/api/v1/tokens", Vec::new());
-        assert_eq!(request.url.reveal(), "http://h/x/api/v1/tokens");
-        assert_eq!(text::percent_encoded("a/b ü?"), "a%2Fb%20%C3%BC%3F");
+        Api::Remote(RemoteClient::new("http://H:80/x/", token, &BuildContext::here()).expect("a client"))
     }
 
     #[test]
@@ -288,7 +216,9 @@ mod tests {
             ("", 301, "", "http://h/x: redirects (301); give the final URL"),
             ("", 503, "", "http://h/x: answers 503; try again later"),
         ] {
-            let refusal = api(token).refused(status, body.as_bytes());
+            let mut secrets = SecretValues::default();
+            secrets.add(&Value::from(token));
+            let refusal = api(token).refused(&ServerAnswer::new(status, body.as_bytes().to_vec(), &secrets));
             assert_eq!(refusal.to_string(), expected);
             assert_eq!(matches!(refusal, Refusal::NotDone(_)), expected.starts_with("the token"), "{expected}");
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::options::{ConfigFile, Format};
 use crate::store::args::{BackupArgs, DeliveriesVerb, SecretsVerb, TokensVerb};
 
 /// Runbell rings when your runs finish.
@@ -18,31 +19,31 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Run a command, and tell how it ended.
+    /// Run a command, and notify about how it ends.
     Run(RunArgs),
     /// Send the notifications of run documents (JSON or JSON Lines), for their current state.
     Push(DocumentArgs),
-    /// Say for each notification whether it would be sent, and why.
+    /// Explain for each notification whether it would be sent, and why.
     Explain(DocumentArgs),
     /// Show what would be sent, byte for byte, and send nothing.
     Preview(PreviewArgs),
-    /// Check notification files and run documents; tell every fault and warning.
+    /// Check notification files and run documents; print every fault and warning.
     Check(CheckArgs),
     /// Send a sample through a notification, and say what happened.
     SendTest(SendTestArgs),
-    /// Run the server: take in what runs do, and deliver their notifications whatever dies in between.
+    /// Run the server: accept events of runs, and deliver their notifications, also after a crash.
     Serve(ServeArgs),
-    /// Look after deliveries: list them, show one with its attempts, make it again, give it up.
+    /// Manage deliveries: list them, show one with its attempts, replay it, cancel it.
     Deliveries {
         #[command(subcommand)]
         verb: DeliveriesVerb,
     },
-    /// Look after a project's secrets.
+    /// Manage a project's secrets.
     Secrets {
         #[command(subcommand)]
         verb: SecretsVerb,
     },
-    /// Look after access tokens.
+    /// Manage access tokens.
     Tokens {
         #[command(subcommand)]
         verb: TokensVerb,
@@ -51,7 +52,7 @@ pub(crate) enum Verb {
     Backup(BackupArgs),
     /// List the kinds of notification this program can send, with their params.
     Kinds(Format),
-    /// Look after what a server could not be told yet.
+    /// Manage events that a server does not have yet.
     Spool {
         #[command(subcommand)]
         verb: SpoolVerb,
@@ -74,9 +75,9 @@ name and an equals sign; where that is in the way, use JSON.\n\
 Without any notification the result is shown here, on standard error.\n\n\
 CMD may write its results as a JSON object to the file named by $RUNBELL_RESULTS.\n\n\
 With --server the server sends the notifications, but for those that show something here; its token is taken from\n\
-RUNBELL_TOKEN. A server that is down neither fails nor delays CMD: it is told in the background, for up to 30 s after\n\
-CMD's end; ^C ends that wait. What it was not told then is spooled below $XDG_STATE_HOME/runbell (~/.local/state/runbell),\n\
-and sent by the next `runbell run --server` or by `runbell spool flush`.")]
+RUNBELL_TOKEN. A server that is down neither fails nor delays CMD: events are sent in the background, for up to 30 s\n\
+after CMD's end; ^C ends that wait. Events that the server does not have then are spooled below $XDG_STATE_HOME/runbell\n\
+(~/.local/state/runbell), and sent by the next `runbell run --server` or by `runbell spool flush`.")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
@@ -99,10 +100,10 @@ pub(crate) struct RunArgs {
     /// ends with runbell.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) tail: Option<u16>,
-    /// Tell this server how CMD goes, and let it send the notifications.
+    /// Report CMD's start and end to this server, which sends the notifications.
     #[arg(long, value_name = "URL", env = "RUNBELL_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
-    /// Send from here what the server does not take in three tries or 10 s, rather than spool it.
+    /// Send from here what the server does not accept in three attempts or 10 s, rather than spool it.
     #[arg(long, value_name = "WHERE", requires = "server")]
     pub(crate) fallback: Option<Fallback>,
     /// The command and its arguments.
@@ -110,7 +111,7 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<std::ffi::OsString>,
 }
 
-/// Who sends when the server does not.
+/// Which process sends when the server does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Fallback {
     /// This process.
@@ -125,8 +126,8 @@ pub(crate) enum SpoolVerb {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Exit codes: 0 all is sent or there was nothing, 1 something is left or was refused.\n\
-An event is sent with the token it was spooled with. Is there a new one, give it in RUNBELL_TOKEN and its server in\n\
---server.")]
+An event is sent with the token it was spooled with. If the token was rotated, pass the new one with RUNBELL_TOKEN and\n\
+its server with --server.")]
 pub(crate) struct FlushArgs {
     /// The server that the token in RUNBELL_TOKEN is for.
     #[arg(long, value_name = "URL", env = "RUNBELL_SERVER", hide_env_values = true)]
@@ -136,17 +137,10 @@ pub(crate) struct FlushArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct ConfigFile {
-    /// Notifications for every run: YAML, TOML or JSON.
-    #[arg(short, long = "config", value_name = "FILE", env = "RUNBELL_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct DocumentArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
-    /// Run documents: JSON, a JSON list, or JSON Lines; `-` is standard input.
+    /// Run documents: JSON, a JSON list, or JSON Lines; `-` is standard input. They are read as they come, in any number.
     #[arg(value_name = "FILE", default_value = "-")]
     pub(crate) file: PathBuf,
     #[command(flatten)]
@@ -215,22 +209,4 @@ pub(crate) struct ServeArgs {
     /// Print the JSON Schema of the configuration, and end.
     #[arg(long)]
     pub(crate) config_schema: bool,
-}
-
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Format {
-    /// Print JSON [default: when standard output is not a terminal].
-    #[arg(long, conflicts_with = "table")]
-    json: bool,
-    /// Print a table [default: when standard output is a terminal].
-    #[arg(long)]
-    table: bool,
-}
-
-impl Format {
-    /// Whether to print a table.
-    pub(crate) fn is_table(self) -> bool {
-        use std::io::IsTerminal as _;
-        self.table || (!self.json && std::io::stdout().is_terminal())
-    }
 }

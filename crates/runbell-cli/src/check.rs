@@ -6,7 +6,8 @@ use runbell::{Finding, Findings, Level, Notification, NotifierBuilder, Value};
 use serde::Serialize;
 
 use crate::args::CheckArgs;
-use crate::{DONE, USAGE, config, documents, output};
+use crate::exit::{DONE, USAGE};
+use crate::{documents, expand, output, runs};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -16,7 +17,7 @@ struct Line<'a> {
 }
 
 pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<u8> {
-    let builder = crate::notifier()?;
+    let builder = crate::surroundings::notifier()?;
     let mut rows = Vec::new();
     let mut faulty = false;
     for path in &args.files {
@@ -52,15 +53,15 @@ fn check_file(path: &Path, builder: &NotifierBuilder) -> Findings {
     };
     match documents::parse(path, &text) {
         Ok(mut document) if is_notification_file(&document) => {
-            for fault in config::expand_document(&mut document, path) {
+            for fault in expand::document(&mut document, path) {
                 found.fault(fault.path, fault.message);
             }
             check_notifications(&document, "", builder, &mut found);
         }
-        Ok(document) => check_runs(documents::runs_of(document), builder, &mut found),
-        // JSON Lines are no document in any format, so they are tried before the fault is told.
-        Err(error) => match documents::runs(&text) {
-            runs if runs.len() > 1 => check_runs(runs, builder, &mut found),
+        Ok(document) => check_runs(runs::of(document), builder, &mut found),
+        // JSON Lines are no document in any format, so they are tried before the fault is reported.
+        Err(error) => match runs::all(&text) {
+            documents if documents.len() > 1 => check_runs(documents, builder, &mut found),
             _ => found.fault("", format!("{error:#}")),
         },
     }
@@ -80,7 +81,7 @@ fn is_notification_file(document: &Value) -> bool {
     }
 }
 
-fn check_runs(runs: Vec<documents::Document>, builder: &NotifierBuilder, found: &mut Findings) {
+fn check_runs(runs: Vec<runs::Document>, builder: &NotifierBuilder, found: &mut Findings) {
     let several = runs.len() > 1;
     for (index, run) in runs.into_iter().enumerate() {
         let mut run_found = Findings::default();

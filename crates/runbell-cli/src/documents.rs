@@ -1,11 +1,11 @@
-//! Reads documents: notification files in YAML, TOML or JSON, run documents in JSON or JSON Lines.
+//! Reads documents as a whole: notification files in YAML, TOML or JSON. Run documents come through [`crate::source`].
 
 use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use runbell::value::read;
-use runbell::{RunSnapshot, Value, text};
+use runbell::{Value, text};
 
 /// The largest file that is read: 256 MiB.
 const LARGEST: u64 = 256 << 20;
@@ -79,89 +79,9 @@ fn first_line(message: &str) -> String {
     text::one_line(message.lines().next().unwrap_or_default(), 200)
 }
 
-/// One run document, or why it is none.
-pub(crate) type Document = Result<RunSnapshot, String>;
-
-/// Reads run documents: one JSON object, a JSON list of them, or JSON Lines. A bad line leaves the others alone.
-pub(crate) fn runs(text: &str) -> Vec<Document> {
-    match read(text) {
-        Ok(document) => runs_of(document),
-        Err(error) => {
-            if text.trim().is_empty() {
-                return Vec::new();
-            }
-            let lines: Vec<_> = text
-                .lines()
-                .enumerate()
-                .filter(|(_, line)| !line.trim().is_empty())
-                .map(|(n, l)| (n, read(l)))
-                .collect();
-            // One document over several lines has no line that is a document by itself.
-            if lines.len() == 1 || !lines.iter().any(|(_, line)| matches!(line, Ok(Value::Map(_)))) {
-                return vec![Err(format!("is not valid JSON: {error}"))];
-            }
-            lines.into_iter().map(|(number, line)| json_line(number + 1, line)).collect()
-        }
-    }
-}
-
-/// The run documents in a document: itself, or the items of a list.
-pub(crate) fn runs_of(document: Value) -> Vec<Document> {
-    match document {
-        Value::List(list) => list
-            .into_iter()
-            .enumerate()
-            .map(|(index, run)| RunSnapshot::new(run).map_err(|error| format!("[{index}]: {error}")))
-            .collect(),
-        run => vec![RunSnapshot::new(run).map_err(|error| error.to_string())],
-    }
-}
-
-fn json_line(number: usize, line: Result<Value, runbell::value::JsonError>) -> Document {
-    match line {
-        Ok(run) => RunSnapshot::new(run).map_err(|error| format!("line {number}: {error}")),
-        Err(error) => Err(format!("line {number}, column {}: is not valid JSON: {}", error.column, error.message)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn run_documents_come_in_three_forms() {
-        let run = r#"{"metadata": {}}"#;
-        for (text, count) in [
-            (String::new(), 0),
-            (run.to_owned(), 1),
-            ("{\n \"metadata\": {}\n}\n".to_owned(), 1),
-            (format!("[{run}, {run}]"), 2),
-            (format!("{run}\n\n{run}\n"), 2),
-        ] {
-            let runs = runs(&text);
-            assert_eq!(runs.len(), count, "{text}");
-            assert!(runs.iter().all(Result::is_ok), "{runs:?}");
-        }
-    }
-
-    #[test]
-    fn a_bad_line_leaves_the_others_alone() {
-        let text = "{\"metadata\": {}}\n{\"metadata\": }\n[]\n{\"metadata\": {}}\n";
-        let shown: Vec<_> = runs(text).into_iter().map(|run| run.map(|_| ()).map_err(|e| e.to_string())).collect();
-        assert_eq!(
-            shown,
-            [
-                Ok(()),
-                Err("line 2, column 14: is not valid JSON: expected a value".to_owned()),
-                Err("line 3: run: must be an object, not a list".to_owned()),
-                Ok(()),
-            ]
-        );
-        assert_eq!(
-            runs("{\n \"metadata\": }").pop().map(|run| run.map(|_| ()).unwrap_err()),
-            Some("is not valid JSON: line 2, column 14: expected a value".to_owned())
-        );
-    }
 
     #[test]
     fn faults_of_every_format_name_line_and_column() {

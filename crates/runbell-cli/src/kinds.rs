@@ -4,8 +4,9 @@ use runbell::{Kind, Place, schema};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::args::Format;
-use crate::{DONE, output};
+use crate::exit::DONE;
+use crate::options::Format;
+use crate::output;
 
 #[derive(Serialize)]
 struct Line<'a> {

@@ -8,31 +8,29 @@ mod args;
 mod check;
 mod config;
 mod documents;
+mod exit;
+mod expand;
 mod kinds;
+mod options;
 mod output;
 mod push;
 mod run;
+mod runs;
 mod send_test;
 mod serve;
 mod server;
+mod source;
 mod spec;
 mod spool;
 mod store;
+mod surroundings;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser as _};
-use runbell::{BuildContext, Env, NotifierBuilder, Output, ProcessEnv};
 
 use crate::args::{Cli, SpoolVerb, Verb};
-
-/// Everything was done.
-const DONE: u8 = 0;
-/// Something was not delivered.
-const NOT_DELIVERED: u8 = 1;
-/// Usage or configuration is at fault.
-const USAGE: u8 = 2;
+use crate::exit::{DONE, USAGE};
 
 /// The whole program: reads the command line, carries it out, returns its exit code.
 pub fn main() -> ExitCode {
@@ -45,12 +43,11 @@ pub fn main() -> ExitCode {
     };
     // The store writes on a thread of its own, and has a core to itself where there are several.
     builder.worker_threads(std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)));
-    // Four times as much is done as usual before the network is looked at again: what is at hand goes to the store together,
-    // and shares its commits.
+    // Four times the usual number of tasks run between two looks at the network, so that more events share a commit.
     builder.event_interval(256);
     let outcome = builder.enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
         let outcome = runtime.block_on(carry_out(cli.verb));
-        // A task that waits for standard error of a stranger must not hold the end.
+        // A task that is stuck in a write must not hold up the exit.
         runtime.shutdown_background();
         outcome
     });
@@ -67,8 +64,8 @@ async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
     match verb {
         Verb::Run(args) => run::run(args).await,
         Verb::Push(args) => push::push(args).await,
-        Verb::Explain(args) => push::explain(&args),
-        Verb::Preview(args) => push::preview(&args),
+        Verb::Explain(args) => push::explain(args).await,
+        Verb::Preview(args) => push::preview(args).await,
         Verb::Check(args) => check::check(&args),
         Verb::SendTest(args) => send_test::send_test(args).await,
         Verb::Serve(args) => serve::serve(&args).await,
@@ -92,32 +89,4 @@ fn log(default: Option<&str>) {
     let Some(directives) = std::env::var("RUNBELL_LOG").ok().or(default.map(str::to_owned)) else { return };
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(directives);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(output::colour()).init();
-}
-
-/// The environment without the mark of a notebook's kernel: the kernel reads standard output, which is the command's own
-/// here, or a program's.
-#[derive(Debug)]
-struct NoKernel;
-
-impl Env for NoKernel {
-    fn var(&self, name: &str) -> Option<String> {
-        if name == "EVCXR_IS_RUNTIME" { None } else { ProcessEnv.var(name) }
-    }
-
-    fn read_file(&self, path: &str) -> std::io::Result<String> {
-        ProcessEnv.read_file(path)
-    }
-}
-
-/// The surroundings of a command line: text for people goes to standard error.
-fn context() -> BuildContext {
-    let output = Output::stderr().with_colour(output::colour()).with_width(output::width());
-    BuildContext { output, env: Arc::new(NoKernel), ..BuildContext::here() }
-}
-
-/// A notifier builder with the surroundings of a command line.
-fn notifier() -> anyhow::Result<NotifierBuilder> {
-    let cx = context();
-    let ui_url = std::env::var("RUNBELL_UI_URL").unwrap_or_default();
-    Ok(runbell::notifier()?.context(cx).ui_url(&ui_url))
 }

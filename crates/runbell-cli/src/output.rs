@@ -1,7 +1,10 @@
 //! What a person or a program reads: tables on a terminal, JSON elsewhere.
 
+use std::future::poll_fn;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::AsFd;
+use std::pin::pin;
+use std::task::Poll;
 
 use comfy_table::{Attribute, Cell, ContentArrangement, ContentLineStyle, LineStyle, Row, Table, TableStyle};
 use runbell::text::{is_inert, one_line};
@@ -16,10 +19,14 @@ const STYLE: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─'))
     .content_lines(ContentLineStyle::none());
 
-/// Prints to standard output. A reader that went away is not our failure, and what is under way goes on without it.
+/// Prints to standard output. A reader that went away is no failure of this program, and what is under way goes on.
 pub(crate) fn print(text: &str) -> std::io::Result<()> {
+    write(text.as_bytes())
+}
+
+fn write(bytes: &[u8]) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
     }
@@ -32,10 +39,94 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(print(&line)?)
 }
 
+/// How much JSON is gathered before it is written.
+const GATHERED: usize = 32 << 10;
+
+/// How many rows a table has; more of them make further tables, so that memory does not grow with their number.
+const ROWS: usize = 1_000;
+
+/// Lines of JSON, or rows of a table, gathered into few writes.
+///
+/// Callers wait through [`wait_for`](Self::wait_for), which writes what is gathered before it waits.
+pub(crate) struct Printer {
+    head: &'static [&'static str],
+    is_table: bool,
+    rows: Vec<Vec<String>>,
+    text: Vec<u8>,
+    has_printed: bool,
+}
+
+impl Printer {
+    /// Prints JSON, or tables below `head`.
+    pub(crate) fn new(head: &'static [&'static str], is_table: bool) -> Self {
+        Printer { head, is_table, rows: Vec::new(), text: Vec::new(), has_printed: false }
+    }
+
+    /// Whether anything was printed.
+    pub(crate) fn has_printed(&self) -> bool {
+        self.has_printed
+    }
+
+    /// Prints one line of JSON, or `row` in a table.
+    pub(crate) fn print(&mut self, line: &impl Serialize, row: impl FnOnce() -> Vec<String>) -> anyhow::Result<()> {
+        self.has_printed = true;
+        if self.is_table {
+            self.rows.push(row());
+            if self.rows.len() >= ROWS { self.end_table() } else { Ok(()) }
+        } else {
+            serde_json::to_writer(&mut self.text, line)?;
+            self.text.push(b'\n');
+            if self.text.len() >= GATHERED { self.flush() } else { Ok(()) }
+        }
+    }
+
+    /// Prints a text as it is.
+    pub(crate) fn print_text(&mut self, text: &str) -> anyhow::Result<()> {
+        self.has_printed = true;
+        self.text.extend_from_slice(text.as_bytes());
+        if self.text.len() >= GATHERED { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is gathered, but for the rows of a table that is not full.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        if !self.text.is_empty() {
+            write(&self.text)?;
+            self.text.clear();
+        }
+        Ok(())
+    }
+
+    /// Waits for `future`; what is gathered is written first, unless the future is as good as ready.
+    pub(crate) async fn wait_for<F: Future>(&mut self, future: F) -> anyhow::Result<F::Output> {
+        let mut future = pin!(future);
+        for yields in [true, false] {
+            if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+                return Ok(output);
+            }
+            if yields {
+                // The network is looked at once more; under load there is always more to do before a write.
+                tokio::task::yield_now().await;
+            }
+        }
+        self.flush()?;
+        Ok(future.await)
+    }
+
+    /// Writes everything.
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
+        self.flush()?;
+        if self.rows.is_empty() { Ok(()) } else { self.end_table() }
+    }
+
+    fn end_table(&mut self) -> anyhow::Result<()> {
+        table(self.head, self.rows.drain(..))
+    }
+}
+
 /// Says what is wrong, on standard error.
 pub(crate) fn complain(message: &str) {
     let text: String = message.chars().map(|c| if is_inert(c) || c == '\n' { c } else { ' ' }).collect();
-    // Nobody is left to tell when this fails.
+    // A failure of standard error cannot be reported anywhere.
     let _ = writeln!(std::io::stderr(), "runbell: {text}");
 }
 

@@ -3,73 +3,123 @@
 use std::collections::VecDeque;
 
 use futures_util::StreamExt as _;
-use futures_util::stream::FuturesOrdered;
+use futures_util::stream::FuturesUnordered;
 use runbell::{
-    Error, ErrorKind, Explanation, Notifier, Payload, Preview, PreviewLine, ReportLine, SystemClock, Transition,
+    Clock as _, Error, ErrorKind, Explanation, Notifier, Payload, Preview, PreviewLine, ReportLine, RunSnapshot,
+    SystemClock, Transition,
 };
 
 use crate::args::{DocumentArgs, PreviewArgs};
-use crate::documents::Document;
-use crate::{DONE, NOT_DELIVERED, USAGE, config, documents, output};
+use crate::exit::{DONE, NOT_DELIVERED, USAGE};
+use crate::output::Printer;
+use crate::runs::Document;
+use crate::source::Source;
+use crate::{config, output};
 
 /// How many runs are under way at once.
 const AT_ONCE: usize = 64;
 
-fn open(args: &DocumentArgs) -> anyhow::Result<(Notifier, VecDeque<Document>)> {
+/// How many runs may be done while an earlier one is not; their lines wait for its own.
+const WAITING: usize = 1_024;
+
+fn open(args: &DocumentArgs) -> anyhow::Result<(Notifier, Source)> {
     let notifications = config::notifications(args.config.config.as_deref(), &[], &runbell::registry()?)?;
-    let notifier = crate::notifier()?.notifications(notifications).build()?;
-    let runs = documents::runs(&documents::read_text(&args.file)?);
-    if runs.is_empty() {
-        anyhow::bail!("{}: holds no run document; expected JSON or JSON Lines", documents::shown(&args.file));
-    }
-    Ok((notifier, runs.into()))
+    let notifier = crate::surroundings::notifier()?.notifications(notifications).build()?;
+    Ok((notifier, Source::open(&args.file)?))
 }
 
-/// Says why nothing was printed.
-fn hint(told: bool) {
-    if !told {
+fn finish(printer: Printer, source: &Source, count: usize) -> anyhow::Result<()> {
+    let has_printed = printer.has_printed();
+    printer.finish()?;
+    if count == 0 {
+        return Err(source.is_empty_fault());
+    }
+    if !has_printed {
         output::complain("no notifications: the runs have none in spec.notifications, and -c names no file");
     }
+    Ok(())
 }
 
-fn current(run: runbell::RunSnapshot) -> Transition {
-    use runbell::Clock as _;
+fn current(run: RunSnapshot) -> Transition {
     Transition::current(run, SystemClock.now())
 }
 
 pub(crate) async fn push(args: DocumentArgs) -> anyhow::Result<u8> {
-    let (notifier, mut runs) = open(&args)?;
-    let mut under_way = FuturesOrdered::new();
-    let (mut code, mut rows, mut told) = (DONE, Vec::new(), false);
+    let (notifier, mut source) = open(&args)?;
+    let mut printer = Printer::new(&HEAD, args.format.is_table());
+    let (mut under_way, mut in_order) = (FuturesUnordered::new(), InOrder::default());
+    let (mut code, mut count, mut is_over) = (DONE, 0, false);
     loop {
-        while under_way.len() < AT_ONCE
-            && let Some(run) = runs.pop_front()
-        {
-            // The order of calls is the order of news, so the future is made here and only then awaited.
-            let dispatch = run.map(|run| notifier.dispatch(current(run)));
-            under_way.push_back(async move {
-                match dispatch {
-                    Ok(dispatch) => dispatch.await.lines,
-                    Err(message) => vec![ReportLine::not_a_run(&Error::new(ErrorKind::RunInvalid, message))],
-                }
-            });
-        }
-        let Some(lines) = under_way.next().await else { break };
-        for line in lines {
-            told = true;
-            code = code.max(code_of(&line));
-            if args.format.is_table() {
-                rows.push(row(&line));
-            } else {
-                output::print_json(&line)?;
+        let has_room = !is_over && under_way.len() < AT_ONCE && in_order.waiting.len() < WAITING;
+        let event = async {
+            tokio::select! {
+                biased;
+                Some(done) = under_way.next() => Event::Done(done),
+                document = source.next(), if has_room => Event::Input(document),
+                else => Event::End,
             }
+        };
+        match printer.wait_for(event).await? {
+            Event::Input(None) => is_over = true,
+            Event::Input(Some(document)) => {
+                // The order of calls is the order of news, so the future is made here and only then awaited.
+                let (number, dispatch) = (count, document?.map(|run| notifier.dispatch(current(run))));
+                count += 1;
+                in_order.waiting.push_back(None);
+                under_way.push(async move {
+                    match dispatch {
+                        Ok(dispatch) => (number, dispatch.await.lines),
+                        Err(fault) => (number, vec![ReportLine::not_a_run(&Error::new(ErrorKind::RunInvalid, fault))]),
+                    }
+                });
+            }
+            Event::Done((number, lines)) => {
+                in_order.done(number, lines);
+                while let Some(lines) = in_order.next() {
+                    for line in lines {
+                        code = code.max(code_of(&line));
+                        printer.print(&line, || row(&line))?;
+                    }
+                }
+            }
+            Event::End => break,
         }
     }
-    if !rows.is_empty() {
-        output::table(&HEAD, rows)?;
-    }
-    hint(told);
+    finish(printer, &source, count)?;
     Ok(code)
+}
+
+enum Event {
+    /// A document, or the end of the input.
+    Input(Option<anyhow::Result<Document>>),
+    /// A run's number and lines.
+    Done((usize, Vec<ReportLine>)),
+    /// The input is at its end, and nothing is under way.
+    End,
+}
+
+/// Puts what is done at different times into the order of the input.
+#[derive(Default)]
+struct InOrder {
+    /// How many runs were handed out before the first that waits.
+    first: usize,
+    waiting: VecDeque<Option<Vec<ReportLine>>>,
+}
+
+impl InOrder {
+    fn done(&mut self, number: usize, lines: Vec<ReportLine>) {
+        if let Some(place) = self.waiting.get_mut(number - self.first) {
+            *place = Some(lines);
+        }
+    }
+
+    /// The lines of the next run in order, once it is done.
+    fn next(&mut self) -> Option<Vec<ReportLine>> {
+        let lines = self.waiting.front_mut()?.take()?;
+        self.waiting.pop_front();
+        self.first += 1;
+        Some(lines)
+    }
 }
 
 /// The columns of a table of report lines.
@@ -100,71 +150,67 @@ pub(crate) fn row(line: &ReportLine) -> Vec<String> {
     ]
 }
 
-pub(crate) fn explain(args: &DocumentArgs) -> anyhow::Result<u8> {
-    let (notifier, runs) = open(args)?;
-    let (mut code, mut rows) = (DONE, Vec::new());
-    let mut told = false;
-    for run in runs {
-        let lines = match run {
+pub(crate) async fn explain(args: DocumentArgs) -> anyhow::Result<u8> {
+    let (notifier, mut source) = open(&args)?;
+    let head = &["UID", "NOTIFICATION", "VERDICT", "REASON", "DETAIL"];
+    let mut printer = Printer::new(head, args.format.is_table());
+    let (mut code, mut count) = (DONE, 0);
+    while let Some(document) = printer.wait_for(source.next()).await? {
+        count += 1;
+        let lines = match document? {
             Ok(run) => notifier.explain(current(run)),
-            Err(message) => vec![Explanation {
+            Err(fault) => vec![Explanation {
                 uid: String::new(),
                 notification: String::new(),
                 verdict: "error",
                 reason: ErrorKind::RunInvalid.as_str().to_owned(),
-                detail: Some(message),
+                detail: Some(fault),
                 is_fault: true,
             }],
         };
-        for line in lines {
-            told = true;
+        for line in &lines {
             if line.is_fault {
                 code = USAGE;
             }
-            if args.format.is_table() {
-                let detail = line.detail.unwrap_or_default();
-                rows.push(vec![line.uid, line.notification, line.verdict.to_owned(), line.reason, detail]);
-            } else {
-                output::print_json(&line)?;
-            }
+            printer.print(line, || {
+                let detail = line.detail.clone().unwrap_or_default();
+                let [uid, notification, reason] = [&line.uid, &line.notification, &line.reason].map(String::clone);
+                vec![uid, notification, line.verdict.to_owned(), reason, detail]
+            })?;
         }
     }
-    if !rows.is_empty() {
-        output::table(&["UID", "NOTIFICATION", "VERDICT", "REASON", "DETAIL"], rows)?;
-    }
-    hint(told);
+    finish(printer, &source, count)?;
     Ok(code)
 }
 
-pub(crate) fn preview(args: &PreviewArgs) -> anyhow::Result<u8> {
-    let (notifier, runs) = open(&args.documents)?;
-    let (mut code, mut told) = (DONE, false);
-    for run in runs {
-        let lines = match run {
+pub(crate) async fn preview(args: PreviewArgs) -> anyhow::Result<u8> {
+    let (notifier, mut source) = open(&args.documents)?;
+    // A payload is laid out below a head of its own, for no column would hold it.
+    let (mut printer, is_table) = (Printer::new(&[], false), args.documents.format.is_table());
+    let (mut code, mut count) = (DONE, 0);
+    while let Some(document) = printer.wait_for(source.next()).await? {
+        count += 1;
+        let lines = match document? {
             Ok(run) => notifier.preview(current(run)),
-            Err(message) => {
-                vec![PreviewLine {
-                    uid: String::new(),
-                    notification: String::new(),
-                    kind: String::new(),
-                    rendered: Err(Error::new(ErrorKind::RunInvalid, message).reason()),
-                    sends: false,
-                }]
-            }
+            Err(fault) => vec![PreviewLine {
+                uid: String::new(),
+                notification: String::new(),
+                kind: String::new(),
+                rendered: Err(Error::new(ErrorKind::RunInvalid, fault).reason()),
+                sends: false,
+            }],
         };
-        for line in lines {
-            told = true;
+        for line in &lines {
             if line.rendered.is_err() {
                 code = USAGE;
             }
-            if args.documents.format.is_table() {
-                output::print(&readable(&line, args.show_secrets))?;
-            } else {
-                output::print_json(&line.shown(args.show_secrets))?;
+            match is_table {
+                true => printer.print_text(&readable(line, args.show_secrets))?,
+                false => printer.print(&line.shown(args.show_secrets), Vec::new)?,
             }
         }
     }
-    hint(told);
+    finish(printer, &source, count)?;
     Ok(code)
 }
 
@@ -202,4 +248,25 @@ fn laid_out(preview: &Preview<'_>) -> String {
         text.push_str(body);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_done_early_waits_for_what_came_before() {
+        let lines = |count| (0..count).map(|_| ReportLine::not_a_run(&Error::new(ErrorKind::RunInvalid, ""))).collect();
+        let mut in_order = InOrder::default();
+        in_order.waiting.extend([None, None, None]);
+        in_order.done(2, lines(3));
+        in_order.done(1, lines(2));
+        assert!(in_order.next().is_none());
+        in_order.done(0, lines(1));
+        let counts: Vec<usize> = std::iter::from_fn(|| in_order.next()).map(|lines| lines.len()).collect();
+        assert_eq!((counts, in_order.first), (vec![1, 2, 3], 3));
+        in_order.waiting.push_back(None);
+        in_order.done(3, lines(4));
+        assert_eq!(in_order.next().map(|lines| lines.len()), Some(4));
+    }
 }

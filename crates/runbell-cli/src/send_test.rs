@@ -6,7 +6,8 @@ use anyhow::bail;
 use runbell::{Notification, Status, text};
 
 use crate::args::SendTestArgs;
-use crate::{DONE, NOT_DELIVERED, config, output, push};
+use crate::exit::{DONE, NOT_DELIVERED};
+use crate::{config, output, push};
 
 pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
     let (notifications, names) = chosen(&args)?;
@@ -25,7 +26,7 @@ pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
         };
         bail!("send-test: no notification is named `{shown}` (there are: {known}){hint}");
     }
-    let notifier = crate::notifier()?.notifications(notifications).build()?;
+    let notifier = crate::surroundings::notifier()?.notifications(notifications).build()?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let report = notifier.send_test(&names).await;
     // What was skipped, such as a notebook where there is none, was not delivered either.

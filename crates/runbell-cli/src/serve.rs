@@ -6,7 +6,8 @@ use anyhow::{Context as _, bail};
 use runbell_server::{Config, Tls};
 
 use crate::args::ServeArgs;
-use crate::{DONE, config, documents, output};
+use crate::exit::DONE;
+use crate::{documents, expand, output};
 
 pub(crate) async fn serve(args: &ServeArgs) -> anyhow::Result<u8> {
     if args.config_schema {
@@ -24,7 +25,7 @@ pub(crate) async fn serve(args: &ServeArgs) -> anyhow::Result<u8> {
         config.tls = Some(Tls { cert, key });
     }
     let ready = |url: &str| {
-        // Whoever started it may not listen; it serves all the same.
+        // A closed standard output does not stop the server.
         let _ = output::print(&format!("listening on {url}\n"));
     };
     runbell_server::serve(&config, runbell::registry()?, ready).await?;
@@ -37,7 +38,7 @@ pub(crate) fn configuration(file: Option<&Path>) -> anyhow::Result<Config> {
     let name = documents::shown(file);
     let mut document = documents::parse(file, &documents::read_text(file)?)?;
     let faults: Vec<String> =
-        config::expand_document(&mut document, file).iter().map(|fault| format!("{name}: {fault}")).collect();
+        expand::document(&mut document, file).iter().map(|fault| format!("{name}: {fault}")).collect();
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
     }

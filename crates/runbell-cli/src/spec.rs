@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail};
 use runbell::{Kind, Notification, Registry, Value, schema, text, value};
 use serde_json::Value as Json;
 
-use crate::config;
+use crate::expand;
 
 /// Fields of the notification itself; everything else is a param.
 const RESERVED: [&str; 5] = ["name", "when", "message", "severity", "condition"];
@@ -70,7 +70,7 @@ fn from_json(rest: &str, kind: &Kind) -> anyhow::Result<Vec<(String, Value)>> {
 
 fn expand_all(value: &mut Value) -> Result<(), String> {
     match value {
-        Value::String(text) => *text = expand(text)?,
+        Value::String(text) => *text = expanded(text)?,
         Value::List(list) => list.iter_mut().try_for_each(expand_all)?,
         Value::Map(map) => map.values_mut().try_for_each(expand_all)?,
         _ => {}
@@ -79,11 +79,11 @@ fn expand_all(value: &mut Value) -> Result<(), String> {
 }
 
 /// `@file` or a text with `${ENV}`.
-fn expand(text: &str) -> Result<String, String> {
+fn expanded(text: &str) -> Result<String, String> {
     match text.strip_prefix('@') {
-        Some(literal) if literal.starts_with('@') => config::expand(literal, Path::new("")),
-        Some(path) => config::read_value(Path::new(path)),
-        None => config::expand(text, Path::new("")),
+        Some(literal) if literal.starts_with('@') => expand::text(literal, Path::new("")),
+        Some(path) => expand::read_value(Path::new(path)),
+        None => expand::text(text, Path::new("")),
     }
 }
 
@@ -100,7 +100,7 @@ fn from_pairs(rest: &str, kind: &Kind) -> anyhow::Result<Vec<(String, Value)>> {
         if fields.iter().any(|(other, _)| other == name) {
             bail!("--notify {kind_name}: {name}: is given twice");
         }
-        let text = expand(raw).map_err(|message| anyhow!("--notify {kind_name}: {name}: {message}"))?;
+        let text = expanded(raw).map_err(|message| anyhow!("--notify {kind_name}: {name}: {message}"))?;
         let value = match name {
             "when" => Value::List(text.split(',').map(|state| Value::from(state.trim())).collect()),
             reserved if RESERVED.contains(&reserved) => Value::from(text),
@@ -134,7 +134,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Reads a value by the type its schema gives. What does not fit stays text, and the params' check will say so; but what
-/// begins as JSON and is none is a fault, for nobody means that as text.
+/// begins as JSON and is none is a fault, since it is hardly meant as text.
 fn typed(schema: Option<&Json>, text: &str) -> Result<Value, String> {
     let Some(schema) = schema else { return Ok(Value::from(text)) };
     let read = value::read(text.trim());

@@ -16,6 +16,18 @@ pub enum Level {
     Warning,
 }
 
+/// What a finding is about, for programs that decide by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FindingCause {
+    /// A required field has no value.
+    Missing,
+    /// A secret stands in a field that is shown.
+    Exposed,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
 /// One fault or warning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -25,6 +37,16 @@ pub struct Finding {
     pub path: String,
     /// What is wrong and what would be right. Never quotes a secret.
     pub message: String,
+    /// What it is about.
+    #[serde(skip)]
+    pub cause: FindingCause,
+}
+
+impl Finding {
+    /// A finding that no program decides by.
+    pub fn new(level: Level, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Finding { level, path: path.into(), message: message.into(), cause: FindingCause::Other }
+    }
 }
 
 impl Display for Finding {
@@ -41,12 +63,22 @@ pub struct Findings(Vec<Finding>);
 impl Findings {
     /// Adds a fault.
     pub fn fault(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Finding { level: Level::Fault, path: path.into(), message: message.into() });
+        self.0.push(Finding::new(Level::Fault, path, message));
+    }
+
+    /// Adds a fault about a required field without a value.
+    pub fn missing(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Finding { cause: FindingCause::Missing, ..Finding::new(Level::Fault, path, message) });
     }
 
     /// Adds a warning.
     pub fn warning(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Finding { level: Level::Warning, path: path.into(), message: message.into() });
+        self.0.push(Finding::new(Level::Warning, path, message));
+    }
+
+    /// Adds a warning about a secret in a field that is shown.
+    pub fn exposed(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Finding { cause: FindingCause::Exposed, ..Finding::new(Level::Warning, path, message) });
     }
 
     /// Adds a finding as it is.

@@ -44,7 +44,7 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{BuildContext, EmptyEnv, Env, Output, ProcessEnv, Shared, Site};
 pub use egress::{CA_FILE, Decision, Egress};
 pub use error::{Error, ErrorKind, Result, Retry};
-pub use findings::{Finding, Findings, Level};
+pub use findings::{Finding, FindingCause, Findings, Level};
 pub use flow::{Flow, FlowHash, FlowKey};
 pub use ipnet::IpNet;
 pub use job::{Job, Lane, Look, Subject};

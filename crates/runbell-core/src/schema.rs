@@ -124,8 +124,8 @@ pub fn check(schema: &Json, params: &Map) -> Findings {
     let required = schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
     for name in required {
         match params.get(name) {
-            None | Some(Value::Null) => found.fault(name, "is required"),
-            Some(Value::String(text)) if text.is_empty() => found.fault(name, "is required and must not be empty"),
+            None | Some(Value::Null) => found.missing(name, "is required"),
+            Some(Value::String(text)) if text.is_empty() => found.missing(name, "is required and must not be empty"),
             Some(_) => {}
         }
     }

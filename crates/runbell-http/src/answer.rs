@@ -104,7 +104,7 @@ impl Answer {
 /// | other 5xx | [`Unreachable`](ErrorKind::Unreachable) | by the retry policy |
 /// | 3xx, other 4xx | [`Rejected`](ErrorKind::Rejected) | never |
 ///
-/// A redirect is not followed: its target is one that nobody configured, and its rule of turning a POST into a GET
+/// A redirect is not followed: its target was not configured, and its rule of turning a POST into a GET
 /// loses the message.
 pub fn classify_status(answer: &Answer) -> Result<Receipt> {
     use ErrorKind::{Rejected, Timeout, Unauthorized, Unreachable};

@@ -25,7 +25,7 @@ use crate::proxy::{self, ProxyVars};
 use crate::resolve::Guarded;
 
 /// How long name, connection and handshake may take together.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How much of a body is kept: enough for an error's code, too little to be hurt by.
 const BODY_LIMIT: usize = 64 * 1024;
@@ -200,8 +200,12 @@ impl Client {
             tracing::debug!(status, elapsed_ms = elapsed.as_millis() as u64, "request");
         }
         outcome.map_err(|error| {
-            let circumstances =
-                Circumstances { written: watch.written(), proxied: self.proxied, no_roots: self.no_roots };
+            let circumstances = Circumstances {
+                written: watch.written(),
+                proxied: self.proxied,
+                no_roots: self.no_roots,
+                connect_timeout: CONNECT_TIMEOUT,
+            };
             rebuild(&error, circumstances)
         })
     }

@@ -4,11 +4,11 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::time::Duration;
 
 use runbell_core::{CA_FILE, Error, ErrorKind};
 use rustls::{CertificateError, Error as TlsError};
 
-use crate::client::CONNECT_TIMEOUT;
 use crate::resolve::Refused;
 
 /// What the message depends on besides the error itself.
@@ -20,6 +20,8 @@ pub(crate) struct Circumstances {
     pub(crate) proxied: bool,
     /// The system has no certificate authorities installed.
     pub(crate) no_roots: bool,
+    /// How long connecting may take.
+    pub(crate) connect_timeout: Duration,
 }
 
 /// Rebuilds a transport error. What may have arrived all the same is marked ambiguous.
@@ -51,7 +53,7 @@ fn connecting(error: &reqwest::Error, circumstances: Circumstances) -> Error {
     }
     if error.is_timeout() {
         return Error::new(ErrorKind::Timeout, "connecting to the target took too long")
-            .with("limit", format_args!("{}s", CONNECT_TIMEOUT.as_secs()))
+            .with("limit", format_args!("{}s", circumstances.connect_timeout.as_secs()))
             .retry();
     }
     let whom = |target: &'static str, proxy: &'static str| if circumstances.proxied { proxy } else { target };

@@ -30,7 +30,7 @@ pub trait HttpKind: Send + Sync + Debug + 'static {
     /// Fills in the headers that are [`HeaderValue::PerAttempt`]. Called only when there are any.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`] unless overridden, for then nobody knows what to fill in.
+    /// [`ErrorKind::Internal`] unless overridden.
     fn finish(&self, _request: &mut HttpRequest, _cx: &SendContext<'_>) -> Result<()> {
         Err(Error::new(ErrorKind::Internal, "a header is left to the attempt, but the kind does not fill it in"))
     }

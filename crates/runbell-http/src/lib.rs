@@ -30,7 +30,7 @@
 //! **Invariant:** nothing here prints a URL, a header's value or a body. Transport errors are rebuilt in this crate's
 //! own words, because the library's quote URLs, and URLs are secrets.
 //!
-//! **Invariant:** redirects are not followed, so a request never goes to a host that nobody configured. Under
+//! **Invariant:** redirects are not followed, so a request never goes to a host that was not configured. Under
 //! [`Egress::guarded`](runbell_core::Egress::guarded) the address decides that is really connected to, not the name.
 
 mod answer;

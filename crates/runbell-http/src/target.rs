@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use url::Url;
 
-/// The URL a kind sends to. A secret as a whole: whoever knows a hook's URL can post to it.
+/// The URL a kind sends to. A secret as a whole: to know a hook's URL is to be able to post to it.
 ///
 /// Any text deserializes; [`validate`](Self::validate) says what is wrong with it. White space around it is dropped.
 /// A user name and password in it become Basic authentication (RFC 7617).

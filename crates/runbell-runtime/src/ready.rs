@@ -164,7 +164,7 @@ impl Preparer {
         }
         for (name, _) in &notification.params {
             if schema::property(kind.schema(), name).is_some_and(schema::holds_secret) {
-                found.warning(format!("params.{name}"), "is secret; move it to secret_params, which are never shown");
+                found.exposed(format!("params.{name}"), "is secret; move it to secret_params, which are never shown");
             }
         }
         found

@@ -1,11 +1,11 @@
-//! The courier: in order, until the server has it, and nothing lost when it is stopped.
+//! The event queue: in order, until the server has it, and nothing lost when it is stopped.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests fail loudly")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use runbell_core::{BuildContext, Notification, Place, Registry, Run, RunView as _, Timestamp, Transition, Value};
-use runbell_runtime::remote::{Courier, CourierOptions, RemoteClient, RemoteEvent, register};
+use runbell_runtime::remote::{EventQueue, EventQueueOptions, RemoteClient, RemoteEvent, register};
 use runbell_testkit::{Answer, FakeHttp};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -23,7 +23,7 @@ fn taken() -> Answer {
     Answer::status(200).body(r#"{"version": 1}"#)
 }
 
-fn told(peer: &FakeHttp) -> Vec<String> {
+fn reported(peer: &FakeHttp) -> Vec<String> {
     let uid = |path: &str| path.split('/').nth(6).expect("a uid").to_owned();
     peer.requests().iter().map(|request| uid(&request.path)).collect()
 }
@@ -33,47 +33,47 @@ async fn events_keep_their_order_and_the_server_is_asked_until_it_has_them() {
     let peer = FakeHttp::start().await;
     peer.answer(Answer::status(503)).answer(Answer::close()).answer_always(taken());
     let (ready, first) = tokio::sync::oneshot::channel::<()>();
-    let courier = Courier::start(client(&peer), CourierOptions::default(), async { drop(first.await) });
+    let queue = EventQueue::start(client(&peer), EventQueueOptions::default(), async { drop(first.await) });
     for uid in ["a", "b", "c"] {
-        courier.enqueue(event(uid));
+        queue.enqueue(event(uid));
     }
     assert!(peer.requests().is_empty());
     ready.send(()).expect("it waits");
-    courier.drained(LIMIT).await;
-    assert_eq!(told(&peer), ["a", "a", "a", "b", "c"]);
-    assert!(courier.stop().events.is_empty());
+    queue.drained(LIMIT).await;
+    assert_eq!(reported(&peer), ["a", "a", "a", "b", "c"]);
+    assert!(queue.stop().events.is_empty());
 }
 
 #[tokio::test]
-async fn what_is_not_told_when_it_is_stopped_comes_back_in_order() {
+async fn events_that_are_not_reported_come_back_in_order_at_the_stop() {
     let peer = FakeHttp::start().await;
     peer.answer(taken()).answer_always(Answer::black_hole());
-    let courier = Courier::start(client(&peer), CourierOptions::default(), async {});
+    let queue = EventQueue::start(client(&peer), EventQueueOptions::default(), async {});
     for uid in ["a", "b", "c"] {
-        courier.enqueue(event(uid));
+        queue.enqueue(event(uid));
     }
     peer.until_requests(2).await;
-    let untold = courier.stop();
-    let uids: Vec<&str> = untold.events.iter().map(|event| event.run().uid()).collect();
+    let unreported = queue.stop();
+    let uids: Vec<&str> = unreported.events.iter().map(|event| event.run().uid()).collect();
     // Nobody knows of the one that was under way.
-    assert_eq!((uids, untold.reason), (vec!["b", "c"], None));
+    assert_eq!((uids, unreported.reason), (vec!["b", "c"], None));
 }
 
 #[tokio::test]
-async fn what_needs_mending_or_patience_ends_the_round() {
+async fn a_blocked_event_or_a_long_wait_ends_the_pass() {
     for (answer, part) in [
         (Answer::status(403).body(r#"{"detail": "not this project"}"#), "403: not this project"),
         (Answer::status(503).header("retry-after", "31"), "503"),
     ] {
         let peer = FakeHttp::start().await;
         peer.answer_always(answer);
-        let courier = Courier::start(client(&peer), CourierOptions::default(), async {});
-        courier.enqueue(event("a"));
-        courier.enqueue(event("b"));
-        courier.drained(LIMIT).await;
-        let untold = courier.stop();
-        assert_eq!((untold.events.len(), told(&peer).len()), (2, 1));
-        assert!(untold.reason.is_some_and(|reason| reason.contains(part)));
+        let queue = EventQueue::start(client(&peer), EventQueueOptions::default(), async {});
+        queue.enqueue(event("a"));
+        queue.enqueue(event("b"));
+        queue.drained(LIMIT).await;
+        let unreported = queue.stop();
+        assert_eq!((unreported.events.len(), reported(&peer).len()), (2, 1));
+        assert!(unreported.reason.is_some_and(|reason| reason.contains(part)));
     }
 }
 
@@ -86,15 +86,15 @@ async fn what_is_given_up_is_handed_over_once() {
     });
     let given_up: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
     let kept = Arc::clone(&given_up);
-    let options = CourierOptions::default().tries(2).on_given_up(move |event, why| {
+    let options = EventQueueOptions::default().tries(2).on_given_up(move |event, why| {
         kept.lock().unwrap().push((event.run().uid().to_owned(), why.to_owned()));
     });
-    let courier = Courier::start(client(&peer), options, async {});
-    courier.enqueue(event("a"));
-    courier.enqueue(event("b"));
-    courier.drained(LIMIT).await;
-    assert!(courier.stop().events.is_empty());
-    assert_eq!(told(&peer), ["a", "b", "b"]);
+    let queue = EventQueue::start(client(&peer), options, async {});
+    queue.enqueue(event("a"));
+    queue.enqueue(event("b"));
+    queue.drained(LIMIT).await;
+    assert!(queue.stop().events.is_empty());
+    assert_eq!(reported(&peer), ["a", "b", "b"]);
     let expected = [("a", "the server answers 422"), ("b", "the server answers 502")];
     assert_eq!(*given_up.lock().unwrap(), expected.map(|(uid, why)| (uid.to_owned(), why.to_owned())));
 }

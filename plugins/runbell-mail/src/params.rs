@@ -101,7 +101,7 @@ impl MailParams {
         match (self.username(), self.password()) {
             // MLRun passes both to aiosmtplib, which logs in with a user name alone; an empty password is a mistake.
             (Some(_), None) => found.warning("username", "has no effect without `password`"),
-            (None, Some(_)) => found.fault("username", "is required when there is a password"),
+            (None, Some(_)) => found.missing("username", "is required when there is a password"),
             (Some(_), Some(_)) if matches!(self.encryption(), Ok((Encryption::None, _))) => {
                 found.warning("password", "is sent unencrypted; set `start_tls` or `use_tls` to true");
             }

@@ -1,23 +1,24 @@
 //! The command: started with this process's own streams, and left alone but for signals meant for it.
 
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
+use runbell::text;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use super::results::Results;
-use super::shown;
 use super::signals::{Received, Signals};
 use super::tail::Tail;
 use crate::args::RunArgs;
 
 /// How a command ended, and what came before.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) ending: Ending,
+pub(super) struct Execution {
+    pub(super) end: CommandEnd,
     /// Whether it ran at all.
     pub(super) started: bool,
     /// The signal that asked it to stop, when there was one before it ended.
@@ -28,7 +29,7 @@ pub(super) struct Outcome {
 
 /// How a command ended.
 #[derive(Debug)]
-pub(super) enum Ending {
+pub(super) enum CommandEnd {
     /// It could not be started.
     NotStarted { code: u8, message: String },
     /// It exited.
@@ -37,13 +38,13 @@ pub(super) enum Ending {
     Killed(i32),
 }
 
-impl Outcome {
+impl Execution {
     /// The exit code to end with, as a shell would.
     pub(super) fn exit_code(&self) -> u8 {
-        match self.ending {
-            Ending::NotStarted { code, .. } => code,
-            Ending::Exited(code) => u8::try_from(code & 0xff).unwrap_or(1),
-            Ending::Killed(signal) => 128_u8.wrapping_add(u8::try_from(signal).unwrap_or(0)),
+        match self.end {
+            CommandEnd::NotStarted { code, .. } => code,
+            CommandEnd::Exited(code) => u8::try_from(code & 0xff).unwrap_or(1),
+            CommandEnd::Killed(signal) => 128_u8.wrapping_add(u8::try_from(signal).unwrap_or(0)),
         }
     }
 }
@@ -54,7 +55,7 @@ pub(super) async fn execute(
     results: &Results,
     signals: &mut Signals,
     started: impl FnOnce(),
-) -> Outcome {
+) -> Execution {
     let mut words = args.command.iter();
     let program = words.next().cloned().unwrap_or_default();
     let mut command = Command::new(&program);
@@ -82,26 +83,26 @@ pub(super) async fn execute(
                 ErrorKind::PermissionDenied => (126, "is not executable; check its permissions".to_owned()),
                 _ => (126, format!("cannot be executed: {error}")),
             };
-            let ending = Ending::NotStarted { code, message: format!("{}: {what}", shown(&program)) };
-            return Outcome { ending, started: false, stopped_by: None, tail: String::new() };
+            let end = CommandEnd::NotStarted { code, message: format!("{}: {what}", shown(&program)) };
+            return Execution { end, started: false, stopped_by: None, tail: String::new() };
         }
     };
     started();
-    let (ending, stopped_by) = wait(&mut child, signals).await;
+    let (end, stopped_by) = wait(&mut child, signals).await;
     let tail = match tail {
         Some(tail) => tail.finish().await,
         None => String::new(),
     };
-    Outcome { ending, started: true, stopped_by, tail }
+    Execution { end, started: true, stopped_by, tail }
 }
 
-async fn wait(child: &mut Child, signals: &mut Signals) -> (Ending, Option<i32>) {
+async fn wait(child: &mut Child, signals: &mut Signals) -> (CommandEnd, Option<i32>) {
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let mut stopped_by = None;
     let status = loop {
         tokio::select! {
             biased;
-            // The child is reaped inside `wait`, so a signal never goes to a stranger with its number.
+            // The child is reaped inside `wait`, so a signal never reaches another process with its number.
             status = child.wait() => break status,
             received = signals.next() => {
                 note(received, &mut stopped_by);
@@ -114,16 +115,16 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> (Ending, Option<i32>)
             }
         }
     };
-    let ending = match status {
+    let end = match status {
         Ok(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => Ending::Exited(code),
-            (None, Some(signal)) => Ending::Killed(signal),
-            (None, None) => Ending::Exited(1),
+            (Some(code), _) => CommandEnd::Exited(code),
+            (None, Some(signal)) => CommandEnd::Killed(signal),
+            (None, None) => CommandEnd::Exited(1),
         },
-        Err(error) => Ending::NotStarted { code: 126, message: format!("cannot be waited for: {error}") },
+        Err(error) => CommandEnd::NotStarted { code: 126, message: format!("cannot be waited for: {error}") },
     };
     // A terminal's ^C reaches the command and this process at once, and the command's end may be seen first.
-    if stopped_by.is_none() && looks_interrupted(&ending) {
+    if stopped_by.is_none() && looks_interrupted(&end) {
         while let Ok(received) = tokio::time::timeout(Duration::from_millis(20), signals.next()).await {
             note(received, &mut stopped_by);
             if stopped_by.is_some() {
@@ -131,7 +132,7 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> (Ending, Option<i32>)
             }
         }
     }
-    (ending, stopped_by)
+    (end, stopped_by)
 }
 
 fn note(received: Received, stopped_by: &mut Option<i32>) {
@@ -141,11 +142,16 @@ fn note(received: Received, stopped_by: &mut Option<i32>) {
 }
 
 /// Whether the command ended the way an interrupted one does: killed by the signal, or exiting with 128 + n.
-fn looks_interrupted(ending: &Ending) -> bool {
-    let signal = match ending {
-        Ending::Killed(signal) => *signal,
-        Ending::Exited(code) => code - 128,
-        Ending::NotStarted { .. } => return false,
+fn looks_interrupted(end: &CommandEnd) -> bool {
+    let signal = match end {
+        CommandEnd::Killed(signal) => *signal,
+        CommandEnd::Exited(code) => code - 128,
+        CommandEnd::NotStarted { .. } => return false,
     };
     super::signals::STOPPING.contains(&signal)
+}
+
+/// A command's file name for messages.
+fn shown(command: &OsStr) -> String {
+    text::one_line(&command.to_string_lossy(), 200)
 }

@@ -1,62 +1,57 @@
 //! `runbell run`: a command as a run.
 
 mod child;
+mod reporter;
 mod results;
 mod signals;
 mod tail;
-mod teller;
 
-use std::ffi::OsStr;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::bail;
-use runbell::{Clock as _, Run, RunState, SystemClock, Value, text};
+use runbell::{Clock as _, Run, RunState, SystemClock};
 
 use crate::args::RunArgs;
 use crate::output;
-use child::{Ending, Outcome};
+use child::{CommandEnd, Execution};
+use reporter::{PATIENCE, Reporter};
 use results::Results;
 use signals::Signals;
-use teller::Teller;
 
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<u8> {
     let mut run = describe(&args)?;
-    let teller = Teller::new(&args)?;
+    let reporter = Reporter::new(&args)?;
     let results = Results::prepare(args.results.as_deref())?;
     // From here on a signal to this process is the command's business.
     let mut signals = Signals::listen()?;
 
     run.status.start_time = Some(SystemClock.now().to_string());
-    let outcome = child::execute(&args, &results, &mut signals, || teller.tell(&run)).await;
+    let execution = child::execute(&args, &results, &mut signals, || reporter.report(&run)).await;
 
     run.status.end_time = Some(SystemClock.now().to_string());
-    conclude(&mut run, &outcome, &teller);
+    conclude(&mut run, &execution, &reporter);
     let mut complaints = Vec::new();
-    if outcome.started {
+    if execution.started {
         match results.read() {
             Ok(found) => run.status.results = found,
             Err(note) => complaints.push(format!("results: {note}")),
         }
-    } else if let Ending::NotStarted { message, .. } = &outcome.ending {
+    } else if let CommandEnd::NotStarted { message, .. } = &execution.end {
         complaints.push(message.clone());
     }
     complain(complaints).await;
-    teller.tell(&run);
-    complain(teller.finish(&mut signals).await).await;
-    Ok(outcome.exit_code())
+    reporter.report(&run);
+    complain(reporter.finish(&mut signals).await).await;
+    Ok(execution.exit_code())
 }
 
-/// Says what is wrong, on a thread of its own: somebody who does not read must not hold the end of the run.
+/// Prints complaints on a thread of its own: a blocked standard error must not hold up the end of the run.
 async fn complain(complaints: Vec<String>) {
     if !complaints.is_empty() {
-        let saying = tokio::task::spawn_blocking(move || complaints.iter().for_each(|text| output::complain(text)));
-        let _ = tokio::time::timeout(PATIENCE, saying).await;
+        let printing = tokio::task::spawn_blocking(move || complaints.iter().for_each(|text| output::complain(text)));
+        let _ = tokio::time::timeout(PATIENCE, printing).await;
     }
 }
-
-/// How long standard error may take a complaint.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The run as it starts. Arguments are left out: they may hold secrets.
 fn describe(args: &RunArgs) -> anyhow::Result<Run> {
@@ -94,42 +89,26 @@ fn describe(args: &RunArgs) -> anyhow::Result<Run> {
 }
 
 /// Writes into the run how it ended.
-fn conclude(run: &mut Run, outcome: &Outcome, teller: &Teller) {
-    let how = match &outcome.ending {
-        Ending::NotStarted { message, .. } => message.clone(),
-        Ending::Exited(code) => format!("exit code {code}"),
-        Ending::Killed(signal) => format!("killed by signal {signal}"),
+fn conclude(run: &mut Run, execution: &Execution, reporter: &Reporter) {
+    let how = match &execution.end {
+        CommandEnd::NotStarted { message, .. } => message.clone(),
+        CommandEnd::Exited(code) => format!("exit code {code}"),
+        CommandEnd::Killed(signal) => format!("killed by signal {signal}"),
     };
-    run.status.state = match (outcome.stopped_by, &outcome.ending) {
+    run.status.state = match (execution.stopped_by, &execution.end) {
         (Some(_), _) => RunState::Aborted,
-        (None, Ending::Exited(0)) => RunState::Completed,
+        (None, CommandEnd::Exited(0)) => RunState::Completed,
         (None, _) => RunState::Error,
     };
-    match outcome.stopped_by {
+    match execution.stopped_by {
         Some(signal) => {
             let name = signals::name(signal);
             run.status.status_text = Some(format!("received {name}, then {how}"));
         }
         None if run.status.state == RunState::Error => {
-            let tail = tail::cut(&teller.mask(&outcome.tail));
+            let tail = tail::cut(&reporter.mask(&execution.tail));
             run.status.error = Some(if tail.is_empty() { how } else { format!("{how}\n{tail}") });
         }
         None => {}
-    }
-}
-
-/// A command's file name for messages.
-fn shown(command: &OsStr) -> String {
-    text::one_line(&command.to_string_lossy(), 200)
-}
-
-/// Results as they are written into a run.
-type ResultsMap = runbell::value::Map;
-
-/// Whether results fit into a run.
-fn as_results(value: Value) -> Result<ResultsMap, String> {
-    match value {
-        Value::Map(map) => Ok(map),
-        other => Err(format!("must be a JSON object such as {{\"loss\": 0.1}}, not {}", other.type_name())),
     }
 }

@@ -6,10 +6,10 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use runbell::Value;
 use runbell::value::read;
 use rustix::fs::OFlags;
 
-use super::{ResultsMap, as_results};
 use crate::{documents, output};
 
 /// The largest results file: 1 MiB.
@@ -18,10 +18,10 @@ const LARGEST: u64 = 1 << 20;
 /// Where results are written, and what was there before.
 #[derive(Debug)]
 pub(super) struct Results {
-    /// `None` when there was no place for a file that nobody named.
+    /// `None` when no file was named and none could be made.
     path: Option<PathBuf>,
     before: Option<Stamp>,
-    /// The folder of a file that nobody named; removed when the run is over.
+    /// The folder of a file that was not named by the user; removed when the run is over.
     folder: Option<tempfile::TempDir>,
 }
 
@@ -104,6 +104,17 @@ impl Results {
             Ok(results) => Ok(results),
             Err(what) => fault(what),
         }
+    }
+}
+
+/// Results as they are written into a run.
+type ResultsMap = runbell::value::Map;
+
+/// Whether results fit into a run.
+fn as_results(value: Value) -> Result<ResultsMap, String> {
+    match value {
+        Value::Map(map) => Ok(map),
+        other => Err(format!("must be a JSON object such as {{\"loss\": 0.1}}, not {}", other.type_name())),
     }
 }
 

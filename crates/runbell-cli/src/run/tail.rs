@@ -25,7 +25,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Copies on a thread of its own, for a reader that is slow or gone must hold up the command and nobody else: a slow
+    /// Copies on a thread of its own, because a slow or missing reader of standard error may hold up the command only: a slow
     /// one makes the pipe run full, and one that is gone closes it, as without a pipe in between.
     pub(super) fn follow(mut stream: PipeReader, lines: usize) -> std::io::Result<Self> {
         let kept = Arc::new(Mutex::new(Lines { limit: lines, done: VecDeque::new(), open: Vec::new() }));
@@ -40,7 +40,7 @@ impl Tail {
                 }
             }
             drop(stream);
-            // Nobody waits any more when the run has ended first.
+            // The receiver is gone when the run has ended first.
             let _ = end.send(());
         })?;
         Ok(Tail { kept, ended })

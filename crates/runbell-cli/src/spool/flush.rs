@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use runbell::remote::{RemoteClient, Told};
+use runbell::remote::{RemoteClient, Reported};
 use runbell::{BuildContext, text};
 use serde::Serialize;
 
 use super::folder::{Entry, Spool};
 use crate::documents::shown;
 
-/// How often in a row a server may fail before it is left alone. One event that it cannot digest keeps nobody else's back.
+/// How often in a row a server may fail before it is left alone. One event that it cannot handle does not hold up others.
 const FAILURES: u32 = 3;
 
-/// What became of one spooled event.
+/// The outcome of one spooled event.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Line {
     pub(crate) file: String,
@@ -27,15 +27,15 @@ pub(crate) struct Line {
     pub(crate) reason: String,
 }
 
-/// What can become of a spooled event.
+/// The outcomes of a spooled event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     /// The server has it.
     Sent,
-    /// It stays, for another time.
+    /// It stays spooled for a later flush.
     Left,
-    /// The server will not have it; it is kept aside.
+    /// The server refuses it; its file is renamed.
     Refused,
     /// Its file cannot be read or opened. It stays.
     Damaged,
@@ -52,16 +52,16 @@ impl Status {
     }
 }
 
-/// A server while it is being told.
+/// A server while events are sent to it.
 struct Server {
     failures: u32,
-    /// Why nothing more is told to it.
+    /// Why no more events are sent to it.
     left_alone: Option<String>,
 }
 
-/// Sends what is spooled for the servers that are `wanted`, and tells `report` of each event. Needs the spool's lock.
+/// Sends what is spooled for the servers that are `wanted`, and passes each outcome to `report`. Needs the spool's lock.
 ///
-/// The server of `known` is told with its token, when it has one; everybody else with the token in the spool.
+/// The server of `known` gets its token, when it has one; every other server the token in the spool.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -94,9 +94,9 @@ pub(crate) async fn send(
             report(Line::new(&path, Some(&entry), Status::Left, why.clone()));
             continue;
         }
-        let line = match tell(spool, cx, known, &entry).await? {
+        let line = match send_one(spool, cx, known, &entry).await? {
             Err(why) => (Status::Damaged, why),
-            Ok(Told::Accepted) => {
+            Ok(Reported::Accepted) => {
                 server.failures = 0;
                 let (folder, file) = (spool.clone(), path.clone());
                 match blocking(move || folder.remove(&file)).await? {
@@ -104,7 +104,7 @@ pub(crate) async fn send(
                     Err(error) => (Status::Left, format!("sent, but its file cannot be removed: {error}")),
                 }
             }
-            Ok(Told::Refused(why)) => {
+            Ok(Reported::Refused(why)) => {
                 server.failures = 0;
                 let (folder, file) = (spool.clone(), path.clone());
                 match blocking(move || folder.set_aside(&file)).await? {
@@ -115,11 +115,11 @@ pub(crate) async fn send(
                     Err(error) => (Status::Refused, format!("{why}; its file cannot be renamed: {error}")),
                 }
             }
-            Ok(Told::Kept(why)) => {
+            Ok(Reported::Blocked(why)) => {
                 stopped.insert(run, why.clone());
                 (Status::Left, why)
             }
-            Ok(Told::Later(why, asked)) => {
+            Ok(Reported::Later(why, asked)) => {
                 stopped.insert(run, why.clone());
                 server.failures += 1;
                 if asked.is_some() || server.failures >= FAILURES {
@@ -133,13 +133,13 @@ pub(crate) async fn send(
     Ok(())
 }
 
-/// Opens an event and tells it; the inner error says why it cannot be opened.
-async fn tell(
+/// Opens an event and sends it; the inner error says why it cannot be opened.
+async fn send_one(
     spool: &Spool,
     cx: &BuildContext,
     known: Option<&RemoteClient>,
     entry: &Entry,
-) -> anyhow::Result<Result<Told, String>> {
+) -> anyhow::Result<Result<Reported, String>> {
     let (folder, sealed) = (spool.clone(), entry.clone());
     let (event, token) = match blocking(move || folder.open(&sealed)).await? {
         Ok(opened) => opened,
@@ -152,10 +152,10 @@ async fn tell(
             Err(error) => return Ok(Err(error.to_string())),
         },
     };
-    Ok(Ok(client.tell(&event).await))
+    Ok(Ok(client.report(&event).await))
 }
 
-/// Files may be on a disk that is far away; signals and streams must not wait for it.
+/// Runs file work on another thread: a slow disk must not hold up signals and streams.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
     Ok(tokio::task::spawn_blocking(work).await?)
 }

@@ -1,10 +1,10 @@
 //! The folder in which events wait: one file for each, that only this user can read, its content sealed.
 //!
 //! A file names server, project, uid, state and time in clear; token and body, which holds the secret params of
-//! notifications, are sealed with the key in a file beside the folder. So a copy of the folder alone tells no secret.
+//! notifications, are sealed with the key in a file beside the folder. So a copy of the folder alone reveals no secret.
 //!
-//! **Invariant:** a file is there as a whole or not at all, and goes only when its event is told, or aside when it is
-//! refused.
+//! **Invariant:** a file is written whole or not at all; it is removed only when the server has its event, and renamed
+//! when the server refuses it.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Write as _};
@@ -33,7 +33,7 @@ const REFUSED: &str = "json.refused";
 pub(crate) struct Spool {
     folder: PathBuf,
     key: PathBuf,
-    /// Locked by whoever sends. A file of its own, for not every file system locks folders.
+    /// Locked by the process that sends. A file of its own, for not every file system locks folders.
     lock: PathBuf,
 }
 
@@ -84,7 +84,7 @@ impl Spool {
         shown(&self.folder)
     }
 
-    /// Writes events that `server` could not be told. Returns how many are on disk, and why not all of them.
+    /// Writes events that `server` does not have. Returns how many are on disk, and why not all of them.
     pub(crate) fn add(
         &self,
         events: &[RemoteEvent],
@@ -165,7 +165,7 @@ impl Spool {
         serde_json::from_slice(&text).map_err(|_| "is damaged: it is no spooled event".to_owned())
     }
 
-    /// Opens what a file holds sealed: the event, and the token it was meant to be told with.
+    /// Opens what a file holds sealed: the event, and the token to send it with.
     ///
     /// # Errors
     /// Why it cannot be opened.
@@ -179,16 +179,16 @@ impl Spool {
         Ok((event, content.token.map(Secret::new)))
     }
 
-    /// Removes an event that was told.
+    /// Removes an event that the server has.
     ///
     /// # Errors
-    /// As the file system's; the event is told again then.
+    /// As the file system's; the event is sent again then.
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)?;
         self.sync()
     }
 
-    /// Keeps an event aside that the server refuses. Returns its new name.
+    /// Renames the file of an event that the server refuses. Returns its new name.
     ///
     /// # Errors
     /// As the file system's.

@@ -1,17 +1,18 @@
-//! `runbell spool`: what a server could not be told yet, and how it is told after all.
+//! `runbell spool`: the events that a server does not have yet, and how they are sent later.
 
 mod flush;
 mod folder;
 
 use crate::args::FlushArgs;
-use crate::{DONE, NOT_DELIVERED, output, server};
+use crate::exit::{DONE, NOT_DELIVERED};
+use crate::{output, server};
 
 pub(crate) use flush::{Line, Status, send};
 pub(crate) use folder::Spool;
 
 /// Sends what is spooled.
 pub(crate) async fn flush(args: FlushArgs) -> anyhow::Result<u8> {
-    let cx = crate::context();
+    let cx = crate::surroundings::context();
     let known = server::client(args.server.as_deref(), &cx)?;
     let spool = Spool::locate()?;
     let Some(_lock) = spool.lock()? else {

@@ -7,7 +7,7 @@ use clap::builder::{NonEmptyStringValueParser, PossibleValuesParser};
 use clap::{ArgGroup, Args, Subcommand};
 use runbell::RunState;
 
-use crate::args::Format;
+use crate::options::{Format, StoreOptions};
 
 /// What every one of these verbs says at its end. Lines are wrapped when they are shown.
 macro_rules! help {
@@ -19,17 +19,6 @@ macro_rules! help {
              Exit codes: 0 done, 1 something was not done, 2 usage or configuration, or there is no server or store to ask."
         )
     };
-}
-
-/// Where the store is.
-#[derive(Debug, Args)]
-pub(crate) struct Place {
-    /// Ask this server [env: RUNBELL_SERVER].
-    #[arg(long, value_name = "URL", conflicts_with = "store")]
-    pub(crate) server: Option<String>,
-    /// Open this store, sqlite://FILE, which no server may hold.
-    #[arg(long, value_name = "STORE")]
-    pub(crate) store: Option<String>,
 }
 
 /// Which project.
@@ -67,7 +56,7 @@ pub(crate) struct Filters {
     /// Only those that are in this state themselves.
     #[arg(long, value_name = "S", value_parser = PossibleValuesParser::new(["pending", "leased", "retry", "sent", "failed", "superseded"]))]
     pub(crate) status: Option<String>,
-    /// Only those that tell of this state of a run.
+    /// Only those about this state of a run.
     #[arg(long, value_name = "S", value_parser = PossibleValuesParser::new(RunState::ALL.iter().map(|state| state.as_str())))]
     pub(crate) state: Option<String>,
 }
@@ -100,7 +89,7 @@ pub(crate) struct ListArgs {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -113,7 +102,7 @@ pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) project: Project,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -143,7 +132,7 @@ pub(crate) struct ReplayArgs {
     #[command(flatten)]
     pub(crate) project: Project,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -160,7 +149,7 @@ pub(crate) struct CancelArgs {
     #[command(flatten)]
     pub(crate) project: Project,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -181,7 +170,7 @@ pub(crate) struct SecretsListArgs {
     #[command(flatten)]
     pub(crate) project: Project,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -211,7 +200,7 @@ pub(crate) struct SecretsSetArgs {
     #[command(flatten)]
     pub(crate) project: Project,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
     /// The key file, where the server's configuration has it (secrets.key_file) [default: the store's file with .key behind].
     #[arg(long, value_name = "FILE", requires = "store")]
     pub(crate) key_file: Option<PathBuf>,
@@ -226,7 +215,7 @@ pub(crate) struct SecretsDeleteArgs {
     #[command(flatten)]
     pub(crate) project: Project,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -261,7 +250,7 @@ pub(crate) struct TokensCreateArgs {
     #[arg(short, long = "project", value_name = "P")]
     pub(crate) projects: Vec<String>,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -270,7 +259,7 @@ pub(crate) struct TokensCreateArgs {
 #[command(after_help = help!())]
 pub(crate) struct TokensListArgs {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
     #[command(flatten)]
     pub(crate) format: Format,
 }
@@ -282,7 +271,7 @@ pub(crate) struct TokensRevokeArgs {
     #[arg(value_name = "ID", required = true)]
     pub(crate) ids: Vec<String>,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
 }
 
 #[derive(Debug, Args)]
@@ -296,7 +285,7 @@ pub(crate) struct BackupArgs {
     /// The file to make; it must not be there yet.
     pub(crate) file: PathBuf,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreOptions,
     #[command(flatten)]
     pub(crate) format: Format,
 }

@@ -10,7 +10,8 @@ use tempfile::TempPath;
 
 use super::args::BackupArgs;
 use crate::api::Api;
-use crate::{DONE, documents, output};
+use crate::exit::DONE;
+use crate::{documents, output};
 
 pub(crate) async fn backup(args: &BackupArgs) -> anyhow::Result<u8> {
     let shown = documents::shown(&args.file);
@@ -22,7 +23,7 @@ pub(crate) async fn backup(args: &BackupArgs) -> anyhow::Result<u8> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     // Before the server makes its copy, which may be large.
     let beside = tempfile::Builder::new().prefix(".runbell-backup-").tempdir_in(folder).map_err(unwritten)?;
-    let api = Api::open(&args.place, Purpose::Tend, None).await?;
+    let api = Api::open(&args.store, Purpose::Tend, None).await?;
     let copy = beside.path().join("runbell.db");
     tokio::select! {
         done = api.backup(&copy) => done?,
@@ -30,7 +31,7 @@ pub(crate) async fn backup(args: &BackupArgs) -> anyhow::Result<u8> {
     }
     let synced = File::open(&copy).and_then(|copy| copy.sync_all().and_then(|()| copy.metadata()));
     let bytes = synced.map_err(unwritten)?.len();
-    // Whoever made the same file meanwhile keeps it.
+    // A file of this name that was made in the meantime stays.
     let copy = TempPath::try_from_path(copy).map_err(unwritten)?;
     copy.persist_noclobber(&file).map_err(|error| unwritten(error.error))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(unwritten)?;

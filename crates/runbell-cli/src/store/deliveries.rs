@@ -5,13 +5,14 @@ use runbell_server::Purpose;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use super::args::{CancelArgs, DeliveriesVerb, ListArgs, Place, ReplayArgs, ShowArgs};
-use super::{cell, not_done, time};
+use super::args::{CancelArgs, DeliveriesVerb, ListArgs, ReplayArgs, ShowArgs};
+use super::shown::{cell, not_done, time};
 use runbell::text::percent_encoded;
 
 use crate::api::Api;
-use crate::args::Format;
-use crate::{DONE, output};
+use crate::exit::DONE;
+use crate::options::{Format, StoreOptions};
+use crate::output;
 
 /// The most deliveries of one request.
 const PAGE: usize = 1_000;
@@ -47,8 +48,8 @@ pub(crate) async fn deliveries(verb: DeliveriesVerb) -> anyhow::Result<u8> {
     }
 }
 
-async fn open(place: &Place) -> anyhow::Result<Api> {
-    Api::open(place, Purpose::Tend, None).await
+async fn open(options: &StoreOptions) -> anyhow::Result<Api> {
+    Api::open(options, Purpose::Tend, None).await
 }
 
 fn base(project: &str) -> String {
@@ -56,7 +57,7 @@ fn base(project: &str) -> String {
 }
 
 async fn list(args: ListArgs) -> anyhow::Result<u8> {
-    let api = open(&args.place).await?;
+    let api = open(&args.store).await?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let filters = args.filters.given().map(|(name, value)| format!("&{name}={}", percent_encoded(value)));
     let mut query = format!("page-size={}{}", limit.min(PAGE), filters.collect::<String>());
@@ -104,7 +105,7 @@ fn row(delivery: &Json) -> Vec<String> {
 }
 
 async fn show(args: ShowArgs) -> anyhow::Result<u8> {
-    let api = open(&args.place).await?;
+    let api = open(&args.store).await?;
     let path = format!("{}/{}", base(&args.project.project), args.id);
     let delivery = match api.ask::<One>("GET", &path, None).await {
         Ok(One { data }) => data,
@@ -139,14 +140,14 @@ async fn replay(args: ReplayArgs) -> anyhow::Result<u8> {
         if let Some((name, _)) = args.filters.given().next() {
             bail!("deliveries replay: --{name} goes with --all, not with ids");
         }
-        let api = open(&args.place).await?;
+        let api = open(&args.store).await?;
         return each(&api, &args.project.project, &args.ids, "replay", Some(&body), args.format).await;
     }
     let mut body = body;
     for (name, value) in args.filters.given() {
         body[name] = value.into();
     }
-    let api = open(&args.place).await?;
+    let api = open(&args.store).await?;
     let path = format!("{}/replay", base(&args.project.project));
     let Replayed { replayed } = api.ask("POST", &path, Some(&body)).await?;
     match args.format.is_table() {
@@ -157,7 +158,7 @@ async fn replay(args: ReplayArgs) -> anyhow::Result<u8> {
 }
 
 async fn cancel(args: CancelArgs) -> anyhow::Result<u8> {
-    let api = open(&args.place).await?;
+    let api = open(&args.store).await?;
     each(&api, &args.project.project, &args.ids, "cancel", None, args.format).await
 }
 

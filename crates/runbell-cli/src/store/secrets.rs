@@ -15,7 +15,8 @@ use super::args::{SecretsDeleteArgs, SecretsListArgs, SecretsSetArgs, SecretsVer
 use runbell::text::percent_encoded;
 
 use crate::api::Api;
-use crate::{DONE, NOT_DELIVERED, documents, output};
+use crate::exit::{DONE, NOT_DELIVERED};
+use crate::{documents, output};
 
 #[derive(Deserialize)]
 struct Keys {
@@ -37,7 +38,7 @@ async fn names(api: &Api, project: &str) -> anyhow::Result<Vec<String>> {
 }
 
 async fn list(args: SecretsListArgs) -> anyhow::Result<u8> {
-    let api = Api::open(&args.place, Purpose::Tend, None).await?;
+    let api = Api::open(&args.store, Purpose::Tend, None).await?;
     let names = names(&api, &args.project.project).await?;
     if args.format.is_table() {
         output::table(&["NAME"], names.into_iter().map(|name| vec![name]))?;
@@ -58,7 +59,7 @@ async fn set(args: SecretsSetArgs) -> anyhow::Result<u8> {
     if value.is_empty() {
         bail!("secrets set: the value is empty; to be rid of a secret there is `runbell secrets delete`");
     }
-    let mut api = Api::open(&args.place, Purpose::Seal, args.key_file.as_deref()).await?;
+    let mut api = Api::open(&args.store, Purpose::Seal, args.key_file.as_deref()).await?;
     api.conceal(&value);
     let body = json!({ "provider": "kubernetes", "secrets": { args.name: value } });
     let path = format!("projects/{}/secrets", percent_encoded(&args.project.project));
@@ -99,7 +100,7 @@ fn typed(name: &str) -> anyhow::Result<String> {
 }
 
 async fn delete(args: SecretsDeleteArgs) -> anyhow::Result<u8> {
-    let api = Api::open(&args.place, Purpose::Tend, None).await?;
+    let api = Api::open(&args.store, Purpose::Tend, None).await?;
     let known = names(&api, &args.project.project).await?;
     let (known, unknown): (Vec<_>, Vec<_>) = args.names.iter().partition(|name| known.contains(name));
     for name in &unknown {

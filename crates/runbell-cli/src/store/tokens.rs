@@ -7,11 +7,12 @@ use serde::de::IgnoredAny;
 use serde_json::{Value as Json, json};
 
 use super::args::{TokensCreateArgs, TokensListArgs, TokensRevokeArgs, TokensVerb};
-use super::{cell, not_done, time};
+use super::shown::{cell, not_done, time};
 use runbell::text::percent_encoded;
 
 use crate::api::Api;
-use crate::{DONE, output};
+use crate::exit::DONE;
+use crate::output;
 
 #[derive(Deserialize)]
 struct Tokens {
@@ -27,7 +28,7 @@ pub(crate) async fn tokens(verb: TokensVerb) -> anyhow::Result<u8> {
 }
 
 async fn create(args: TokensCreateArgs) -> anyhow::Result<u8> {
-    let api = Api::open(&args.place, Purpose::Begin, None).await?;
+    let api = Api::open(&args.store, Purpose::Begin, None).await?;
     let body = json!({ "name": args.name, "admin": args.admin, "projects": args.projects });
     let made: Json = api.ask("POST", "tokens", Some(&body)).await?;
     let Some(token) = made["token"].as_str() else { bail!("the answer holds no token; is the URL right?") };
@@ -40,7 +41,7 @@ async fn create(args: TokensCreateArgs) -> anyhow::Result<u8> {
 }
 
 async fn list(args: TokensListArgs) -> anyhow::Result<u8> {
-    let api = Api::open(&args.place, Purpose::Tend, None).await?;
+    let api = Api::open(&args.store, Purpose::Tend, None).await?;
     let Tokens { tokens } = api.ask("GET", "tokens", None).await?;
     if args.format.is_table() {
         let rows = tokens.iter().map(|token| {
@@ -56,7 +57,7 @@ async fn list(args: TokensListArgs) -> anyhow::Result<u8> {
 }
 
 async fn revoke(args: TokensRevokeArgs) -> anyhow::Result<u8> {
-    let api = Api::open(&args.place, Purpose::Tend, None).await?;
+    let api = Api::open(&args.store, Purpose::Tend, None).await?;
     let mut code = DONE;
     for id in &args.ids {
         if let Err(refusal) = api.ask::<IgnoredAny>("DELETE", &format!("tokens/{}", percent_encoded(id)), None).await {

@@ -16,6 +16,8 @@ pub struct JsonError {
     pub column: usize,
     /// What is wrong. Never quotes the text, which may hold secrets.
     pub message: &'static str,
+    /// Whether the text is only too short: more text behind it may make it a document.
+    pub is_cut: bool,
 }
 
 impl fmt::Display for JsonError {
@@ -62,6 +64,7 @@ impl Reader<'_> {
             line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
             column: before[line_start..].chars().count() + 1,
             message,
+            is_cut: at == self.text.len(),
         }
     }
 
@@ -80,7 +83,8 @@ impl Reader<'_> {
             self.at += word.len();
             return Ok(value);
         }
-        Err(self.fault("expected a value"))
+        let is_cut = word.as_bytes().starts_with(&self.text.as_bytes()[self.at..]);
+        Err(JsonError { is_cut, ..self.fault("expected a value") })
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
@@ -208,8 +212,13 @@ impl Reader<'_> {
             match self.peek() {
                 None => return Err(self.fault("the text ends inside a string")),
                 Some(b'"') => {
-                    out.push_str(&self.text[chunk..self.at]);
+                    let rest = &self.text[chunk..self.at];
                     self.at += 1;
+                    // Without escapes, which is the rule, the text is made in one piece and of its exact size.
+                    if out.is_empty() {
+                        return Ok(rest.to_owned());
+                    }
+                    out.push_str(rest);
                     return Ok(out);
                 }
                 Some(b'\\') => {
@@ -266,7 +275,11 @@ impl Reader<'_> {
             .filter(|bytes| bytes.iter().all(u8::is_ascii_hexdigit))
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
             .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| self.fault("expected four hexadecimal digits"))?;
+            .ok_or_else(|| {
+                let rest = &self.text.as_bytes()[self.at + 1..];
+                let is_cut = rest.len() < 4 && rest.iter().all(u8::is_ascii_hexdigit);
+                JsonError { is_cut, ..self.fault("expected four hexadecimal digits") }
+            })?;
         self.at += 5;
         Ok(code)
     }
@@ -459,6 +472,17 @@ mod tests {
         ] {
             let error = read(text).expect_err(text);
             assert_eq!((error.line, error.column), (line, column), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_beginning_of_a_document_is_cut_and_nothing_else() {
+        let text = r#"{"a": [1.5e+3, -2, true, null, -Infinity, "\u00e9\n"]} "#;
+        for end in 1..text.trim_end().len() {
+            assert!(read(&text[..end]).expect_err("cut").is_cut, "{}", &text[..end]);
+        }
+        for bad in ["[1 2", "{1", "[tru]", "nil", r#"["\u00g"#, r#"["\x"#, "[01", "{} {", "[\"a\n"] {
+            assert!(!read(bad).expect_err("a fault").is_cut, "{bad}");
         }
     }
 

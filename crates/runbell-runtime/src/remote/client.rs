@@ -1,4 +1,6 @@
-//! The client of a server: tells one event once, and says what that means.
+//! The client of a server's API: makes requests with the token, and reads what an answer means.
+//!
+//! **Invariant:** nothing that is returned as text holds a secret: the token, and what the caller names, are masked.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -6,8 +8,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use runbell_core::{
-    ATTEMPT_TIMEOUT, BuildContext, Clock, DeliveryKey, Error, ErrorKind, Findings, HeaderValue, HttpRequest, MASK,
-    Result, Retry, Secret, SecretValues, SendContext, Value, text, value,
+    ATTEMPT_TIMEOUT, BuildContext, Bytes, Clock, DeliveryKey, Error, ErrorKind, Findings, HeaderValue, HttpRequest,
+    MASK, Result, Retry, Secret, SecretValues, SendContext, Value, text, value,
 };
 use runbell_http::{Answer, Client, HttpOptions, TargetUrl};
 use tokio::time::{Instant, timeout_at};
@@ -17,24 +19,92 @@ use super::RemoteEvent;
 /// The longest part of a server's own words that is passed on, in characters.
 const DETAIL: usize = 300;
 
-/// What became of telling a server. The reasons are one line and free of secrets.
+/// How long the answer to a request may take: longer than a server works on one unless it is configured to.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a server may be silent while it makes a backup of everything.
+const DOWNLOAD_SILENCE: Duration = Duration::from_secs(600);
+
+/// The longest answer that is read into memory.
+const LONGEST_ANSWER: usize = 64 << 20;
+
+/// What became of an event that was sent to a server. The reasons are one line and free of secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum Reported {
     /// The server has it on disk.
     Accepted,
-    /// The server will never take it.
+    /// The server will never accept it.
     Refused(String),
-    /// The server does not take it until somebody mends something, such as the token.
-    Kept(String),
-    /// It may work later, after this wait when the server said so. The server may have it all the same.
+    /// The server does not accept it until an operator repairs something, such as the token.
+    Blocked(String),
+    /// It may be accepted later, after this wait when the server named one. The server may have it all the same.
     Later(String, Option<Duration>),
 }
 
-/// Tells a server. Cheap to clone.
+/// What the status of an answer says about the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerClass {
+    /// It was carried out: 2xx.
+    Success,
+    /// The token is missing or not accepted: 401.
+    Unauthorized,
+    /// Another URL is meant: 3xx.
+    Redirect,
+    /// It will never be carried out as it is: 400, 404, 409, 413, 422.
+    Refused,
+    /// It may be carried out later: 408, 425, 429, 5xx.
+    Later,
+    /// Anything else, such as 403.
+    Other,
+}
+
+/// An answer of Runbell's API.
+#[derive(Debug, Clone)]
+pub struct ServerAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// What the status says.
+    pub class: AnswerClass,
+    /// The server's own words: one line of at most 300 characters, free of secrets. Only of what is no success.
+    pub detail: Option<String>,
+    /// The body; of a download that succeeded it is empty.
+    pub body: Vec<u8>,
+}
+
+impl ServerAnswer {
+    /// Reads an answer; `secrets` are masked in the server's words.
+    pub fn new(status: u16, body: Vec<u8>, secrets: &SecretValues) -> Self {
+        let class = match status {
+            200..=299 => AnswerClass::Success,
+            300..=399 => AnswerClass::Redirect,
+            401 => AnswerClass::Unauthorized,
+            400 | 404 | 409 | 413 | 422 => AnswerClass::Refused,
+            408 | 425 | 429 | 500..=599 => AnswerClass::Later,
+            _ => AnswerClass::Other,
+        };
+        let detail = (class != AnswerClass::Success).then(|| detail(&body, secrets)).flatten();
+        ServerAnswer { status, class, detail, body }
+    }
+
+    /// Whether the request was carried out.
+    pub fn is_success(&self) -> bool {
+        self.class == AnswerClass::Success
+    }
+}
+
+/// What the server says about a refusal, masked and then cut, so that no part of a secret is left.
+fn detail(body: &[u8], secrets: &SecretValues) -> Option<String> {
+    let document = value::read(std::str::from_utf8(body).ok()?).ok()?;
+    Some(text::one_line(&secrets.mask(document.get("detail")?.as_str()?, MASK), DETAIL))
+}
+
+/// The client of a server. Cheap to clone.
 #[derive(Clone)]
 pub struct RemoteClient {
+    /// Without a slash at its end, and no secret: it holds no password.
     base: Arc<str>,
     token: Option<Secret<String>>,
+    /// Values that no text may hold, whatever a server answers.
     secrets: SecretValues,
     http: Client,
     clock: Arc<dyn Clock>,
@@ -89,7 +159,7 @@ impl RemoteClient {
         &self.base
     }
 
-    /// The same server, told with another token when this client has none.
+    /// The same server, with this token when the client has none.
     #[must_use]
     pub fn or_token(mut self, token: Option<Secret<String>>) -> Self {
         if self.token.is_none() {
@@ -106,38 +176,68 @@ impl RemoteClient {
         self.token.as_ref()
     }
 
-    /// Tells the server once, within 10 s.
-    pub async fn tell(&self, event: &RemoteEvent) -> Told {
-        self.tell_within(event, ATTEMPT_TIMEOUT).await
+    /// Masks a value in whatever the server answers from now on.
+    pub fn conceal(&mut self, value: &str) {
+        self.secrets.add(&Value::from(value));
     }
 
-    /// As [`tell`](Self::tell), with a limit of the caller's.
-    pub(super) async fn tell_within(&self, event: &RemoteEvent, limit: Duration) -> Told {
-        let request = self.request(event);
+    /// Makes one request, within 60 s, and reads the whole answer, up to 64 MiB. `path` begins with `/api/`.
+    ///
+    /// # Errors
+    /// Those of [`Client::fetch`], when no answer came.
+    pub async fn ask(&self, method: &str, path: &str, body: Bytes) -> Result<ServerAnswer> {
+        let (request, deadline) = (self.request(method, path, body), Instant::now() + REQUEST_TIMEOUT);
+        let written = AtomicBool::new(false);
+        let cx = self.context(DeliveryKey::of(&["api"]), deadline, &written);
+        match timeout_at(deadline, self.http.fetch(&request, LONGEST_ANSWER, &cx)).await {
+            Ok(answer) => answer.map(|answer| self.read(&answer, &SecretValues::default())),
+            Err(_elapsed) => Err(Error::new(ErrorKind::Timeout, "does not answer")),
+        }
+    }
+
+    /// As [`ask`](Self::ask), for an answer too large for memory: the body of a success goes to `take` piece by piece.
+    ///
+    /// # Errors
+    /// Those of [`Client::stream`], when no answer came or its body broke off, and what `take` returns.
+    pub async fn download(&self, path: &str, take: impl FnMut(&[u8]) -> Result<()>) -> Result<ServerAnswer> {
+        let (request, written) = (self.request("GET", path, Bytes::new()), AtomicBool::new(false));
+        let cx = self.context(DeliveryKey::of(&["api"]), Instant::now() + REQUEST_TIMEOUT, &written);
+        let answer = self.http.stream(&request, DOWNLOAD_SILENCE, &cx, take).await?;
+        Ok(self.read(&answer, &SecretValues::default()))
+    }
+
+    /// Sends an event once, within 10 s.
+    pub async fn report(&self, event: &RemoteEvent) -> Reported {
+        self.report_within(event, ATTEMPT_TIMEOUT).await
+    }
+
+    /// As [`report`](Self::report), with a limit of the caller's.
+    pub(super) async fn report_within(&self, event: &RemoteEvent, limit: Duration) -> Reported {
+        let request = self.request("POST", &path_of(event), event.body().clone());
         let (deadline, written) = (Instant::now() + limit, AtomicBool::new(false));
         let key = DeliveryKey::of(&["event", event.run().project(), event.run().uid(), event.state().as_str()]);
-        let cx = SendContext::new(key, 1, deadline.into_std(), self.clock.now(), &written);
+        let cx = self.context(key, deadline, &written);
         match timeout_at(deadline, self.http.send(&request, &cx)).await {
-            Err(_elapsed) => Told::Later("timeout: the server does not answer".to_owned(), None),
+            Err(_elapsed) => Reported::Later("timeout: the server does not answer".to_owned(), None),
             Ok(Err(error)) => match error.retry_advice() {
-                Retry::Never => Told::Kept(error.reason()),
-                Retry::Backoff => Told::Later(error.reason(), None),
-                Retry::After(wait) => Told::Later(error.reason(), Some(wait)),
+                Retry::Never => Reported::Blocked(error.reason()),
+                Retry::Backoff => Reported::Later(error.reason(), None),
+                Retry::After(wait) => Reported::Later(error.reason(), Some(wait)),
             },
             Ok(Ok(answer)) => self.classify(&answer, event),
         }
     }
 
-    fn request(&self, event: &RemoteEvent) -> HttpRequest {
-        let (project, uid) = (text::percent_encoded(event.run().project()), text::percent_encoded(event.run().uid()));
-        let url = format!("{}/api/v1/projects/{project}/runs/{uid}/events", self.base);
+    fn request(&self, method: &str, path: &str, body: Bytes) -> HttpRequest {
         let mut request = HttpRequest {
-            method: "POST".to_owned(),
-            url: Secret::new(url),
+            method: method.to_owned(),
+            url: Secret::new(format!("{}{path}", self.base)),
             headers: Vec::new(),
-            body: event.body().clone(),
+            body,
         };
-        request.set_header("Content-Type", HeaderValue::Plain("application/json".to_owned()));
+        if !request.body.is_empty() {
+            request.set_header("Content-Type", HeaderValue::Plain("application/json".to_owned()));
+        }
         if let Some(token) = &self.token {
             let bearer = format!("Bearer {}", token.reveal());
             request.set_header("Authorization", HeaderValue::Secret(Secret::new(bearer)));
@@ -145,33 +245,43 @@ impl RemoteClient {
         request
     }
 
-    fn classify(&self, answer: &Answer, event: &RemoteEvent) -> Told {
-        let status = answer.status();
-        let why = match self.detail(answer.body(), event) {
+    fn context<'w>(&self, key: DeliveryKey, deadline: Instant, written: &'w AtomicBool) -> SendContext<'w> {
+        SendContext::new(key, 1, deadline.into_std(), self.clock.now(), written)
+    }
+
+    /// Reads an answer without this client's secrets and these.
+    fn read(&self, answer: &Answer, secrets: &SecretValues) -> ServerAnswer {
+        let mut all = self.secrets.clone();
+        all.extend(secrets);
+        ServerAnswer::new(answer.status(), answer.body().to_vec(), &all)
+    }
+
+    fn classify(&self, answer: &Answer, event: &RemoteEvent) -> Reported {
+        let ServerAnswer { status, class, detail, body } = self.read(answer, event.secrets());
+        let why = match detail {
             Some(detail) => format!("the server answers {status}: {detail}"),
             None => format!("the server answers {status}"),
         };
-        match status {
-            200..=299 if is_runbells(answer.body()) => Told::Accepted,
-            // A page of a proxy's or of another program's; nobody there has promised anything.
-            200..=299 => Told::Kept(format!("{why}, but not as Runbell's server does; is the URL right?")),
-            400 | 404 | 409 | 413 | 422 => Told::Refused(why),
-            408 | 425 | 429 | 500..=599 => Told::Later(why, answer.retry_after()),
-            301 | 302 | 303 | 307 | 308 => Told::Kept(format!("{why}: it redirects; give the final URL")),
-            _ => Told::Kept(why),
+        match class {
+            AnswerClass::Success if is_runbells(&body) => Reported::Accepted,
+            // A page of a proxy or of another program, which has accepted nothing.
+            AnswerClass::Success => {
+                Reported::Blocked(format!("{why}, but not as Runbell's server does; is the URL right?"))
+            }
+            AnswerClass::Refused => Reported::Refused(why),
+            AnswerClass::Later => Reported::Later(why, answer.retry_after()),
+            AnswerClass::Redirect => Reported::Blocked(format!("{why}: it redirects; give the final URL")),
+            AnswerClass::Unauthorized | AnswerClass::Other => Reported::Blocked(why),
         }
-    }
-
-    /// What the server says about it, masked and then cut, so that no part of a secret is left.
-    fn detail(&self, body: &[u8], event: &RemoteEvent) -> Option<String> {
-        let document = value::read(std::str::from_utf8(body).ok()?).ok()?;
-        let detail = document.get("detail")?.as_str()?;
-        let masked = event.secrets().mask(detail, MASK);
-        Some(text::one_line(&self.secrets.mask(&masked, MASK), DETAIL))
     }
 }
 
-/// Whether a success is one of Runbell's: an object that tells the run's version. It may be cut off.
+fn path_of(event: &RemoteEvent) -> String {
+    let (project, uid) = (text::percent_encoded(event.run().project()), text::percent_encoded(event.run().uid()));
+    format!("/api/v1/projects/{project}/runs/{uid}/events")
+}
+
+/// Whether a success is one of Runbell's server: an object with the run's version. It may be cut off.
 fn is_runbells(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"{") && body.windows(9).any(|window| window == b"\"version\"")
 }
@@ -222,7 +332,8 @@ mod tests {
 
     #[test]
     fn a_request_names_the_run_and_holds_the_token() {
-        let request = client("http://h/x/", "rbt_CANARY-2").expect("a client").request(&event());
+        let client = client("http://h/x/", "rbt_CANARY-2").expect("a client");
+        let request = client.request("POST", &path_of(&event()), event().body().clone());
         assert_eq!(request.url.reveal(), "http://h/x/api/v1/projects/a%2Fb%20%C3%BC/runs/u/events");
         let expected = HeaderValue::Secret(Secret::new("Bearer rbt_CANARY-2".to_owned()));
         assert!(request.headers.iter().any(|header| header.name == "Authorization" && header.value == expected));
@@ -235,16 +346,16 @@ mod tests {
             client.classify(&Answer::new(status, headers, body, Timestamp::UNIX_EPOCH), &event())
         };
         let seconds = |seconds| Some(Duration::from_secs(seconds));
-        assert_eq!(classify(200, &[], r#" {"version": 3, "deliveries": [17"#), Told::Accepted);
+        assert_eq!(classify(200, &[], r#" {"version": 3, "deliveries": [17"#), Reported::Accepted);
         for status in [200, 204, 301, 401, 403, 405, 407, 412] {
-            assert!(matches!(classify(status, &[], "<html>"), Told::Kept(_)), "{status}");
+            assert!(matches!(classify(status, &[], "<html>"), Reported::Blocked(_)), "{status}");
         }
         for status in [400, 404, 409, 413, 422] {
-            assert!(matches!(classify(status, &[("retry-after", "5")], ""), Told::Refused(_)), "{status}");
+            assert!(matches!(classify(status, &[("retry-after", "5")], ""), Reported::Refused(_)), "{status}");
         }
         for status in [408, 429, 500, 502, 503, 504] {
-            assert!(matches!(classify(status, &[], ""), Told::Later(_, None)), "{status}");
-            let Told::Later(why, wait) = classify(status, &[("retry-after", "5")], "") else { panic!("{status}") };
+            assert!(matches!(classify(status, &[], ""), Reported::Later(_, None)), "{status}");
+            let Reported::Later(why, wait) = classify(status, &[("retry-after", "5")], "") else { panic!("{status}") };
             assert_eq!((why, wait), (format!("the server answers {status}"), seconds(5)));
         }
     }
@@ -253,7 +364,8 @@ mod tests {
     fn what_a_server_says_is_masked_and_on_one_line() {
         let client = client("http://h", "rbt_CANARY-2").expect("a client");
         let body = format!(r#"{{"detail": "bad\n\u001b[31m http://h/CANARY-1 rbt_CANARY-2 {}"}}"#, "x".repeat(900));
-        let Told::Refused(why) = client.classify(&Answer::new(422, &[], body, Timestamp::UNIX_EPOCH), &event()) else {
+        let Reported::Refused(why) = client.classify(&Answer::new(422, &[], body, Timestamp::UNIX_EPOCH), &event())
+        else {
             panic!("it is refused");
         };
         assert!(why.starts_with("the server answers 422: bad  [31m *** *** xxx") && why.ends_with('…'), "{why}");

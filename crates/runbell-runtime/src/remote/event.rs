@@ -1,4 +1,4 @@
-//! What a server is told: a run's entering a state.
+//! The event that a server receives: a run enters a state.
 
 use std::fmt::{self, Debug};
 
@@ -9,10 +9,9 @@ use runbell_core::{
 
 use crate::ready::fields;
 
-/// A run's entering a state, as a server is told of it. Cheap to clone.
+/// A run enters a state, in the form that a server receives. Cheap to clone.
 ///
-/// Its body is made once, so that it is told again exactly as it was told before. The body holds secrets; Debug does not
-/// show it.
+/// Its body is made once, so that every attempt sends the same bytes. The body holds secrets; Debug does not show it.
 #[derive(Clone)]
 pub struct RemoteEvent {
     run: RunSnapshot,
@@ -83,7 +82,7 @@ impl RemoteEvent {
         &self.body
     }
 
-    /// What must not be seen of what the server says about this event.
+    /// Values to mask in what the server answers about this event.
     pub(super) fn secrets(&self) -> &SecretValues {
         &self.secrets
     }

@@ -1,8 +1,8 @@
-//! A notification as a server is told of it.
+//! A notification in the form in which it is registered at a server.
 
 use runbell_core::{BuildContext, Map, Notification, Place, Registry, Result, SECRET_KEY, SecretValues, schema};
 
-/// A notification as a server is told of it, and what is secret about it.
+/// A notification in the form in which it is registered at a server, and its secrets.
 #[derive(Debug, Clone)]
 pub struct Registrable {
     /// The notification, with what its kind takes from the environment filled in.

@@ -1,4 +1,4 @@
-//! Tells a server in the background: one event after the other, each until the server has it.
+//! Reports events to a server in the background: one after the other, each until the server has it.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Debug};
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::{RemoteClient, RemoteEvent, Told};
+use super::{RemoteClient, RemoteEvent, Reported};
 use crate::flag::Flag;
 
 /// The wait after the first failure, doubled with each further one.
@@ -19,28 +19,28 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// The longest wait, unless the server asks for a longer one.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How long all tries of an event may take where their number is limited: somebody else has to send in time.
+/// How long all attempts at an event may take where their number is limited: a fallback has to send in time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Called with what the courier will not tell any more, and why.
+/// Called with an event that is given up, and why.
 type GiveUp = Arc<dyn Fn(&RemoteEvent, &str) + Send + Sync>;
 
-/// How a [`Courier`] goes about it. The default never gives up on what may work later.
+/// Options of an [`EventQueue`]. By default, an event that may be accepted later is never given up.
 #[derive(Clone, Default)]
-pub struct CourierOptions {
+pub struct EventQueueOptions {
     tries: Option<u32>,
     on_given_up: Option<GiveUp>,
 }
 
-impl Debug for CourierOptions {
+impl Debug for EventQueueOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CourierOptions").field("tries", &self.tries).finish_non_exhaustive()
+        f.debug_struct("EventQueueOptions").field("tries", &self.tries).finish_non_exhaustive()
     }
 }
 
-impl CourierOptions {
-    /// Gives an event up after so many tries, or 10 s, or when the server wants to be left alone for longer than that,
-    /// or wants something mended first.
+impl EventQueueOptions {
+    /// Gives an event up after so many attempts or after 10 s, and at once when the server asks for a longer wait or
+    /// blocks the event.
     #[must_use]
     pub fn tries(mut self, tries: u32) -> Self {
         self.tries = Some(tries.max(1));
@@ -55,58 +55,59 @@ impl CourierOptions {
     }
 }
 
-/// Tells a server in the background, in the order of [`enqueue`](Self::enqueue), until it has every event.
+/// Reports events to a server in the background, in the order of [`enqueue`](Self::enqueue), until it has each.
 ///
-/// Nothing here blocks or fails: what is not told in the end is in [`stop`](Self::stop)'s hands.
+/// Nothing here blocks or fails; [`stop`](Self::stop) returns the events that were not reported.
 #[derive(Debug)]
-pub struct Courier {
-    round: Arc<Round>,
+pub struct EventQueue {
+    pass: Arc<Pass>,
     task: JoinHandle<()>,
 }
 
-/// What a courier could not tell.
+/// The events that an [`EventQueue`] did not report.
 #[derive(Debug, Clone, Default)]
-pub struct Untold {
+pub struct Unreported {
     /// The events, in order. The server may have the first one all the same.
     pub events: Vec<RemoteEvent>,
     /// Why the last try failed, when there was one.
     pub reason: Option<String>,
 }
 
-struct Round {
+struct Pass {
     client: RemoteClient,
-    options: CourierOptions,
+    options: EventQueueOptions,
     queue: Mutex<VecDeque<RemoteEvent>>,
     news: Notify,
-    /// Nothing more comes; set with the time until which telling makes sense.
+    /// Nothing more is enqueued; set with the time until which reporting makes sense.
     closed: Flag,
     until: Mutex<Option<Instant>>,
     done: Flag,
     reason: Mutex<Option<String>>,
 }
 
-impl Debug for Round {
+impl Debug for Pass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Round").field("client", &self.client).finish_non_exhaustive()
+        f.debug_struct("Pass").field("client", &self.client).finish_non_exhaustive()
     }
 }
 
 /// What became of one event.
-enum Outcome {
+enum Step {
+    /// The server has it, or will never accept it.
     Settled,
     GivenUp(String),
-    /// It and everything behind it has to wait for somebody.
+    /// It and everything behind it waits until an operator acts.
     Stuck,
 }
 
-impl Courier {
-    /// Starts one, on the tokio runtime this is called in. It tells nothing before `first` is done.
+impl EventQueue {
+    /// Starts a queue on the current tokio runtime. It reports nothing before `first` is done.
     pub fn start(
         client: RemoteClient,
-        options: CourierOptions,
+        options: EventQueueOptions,
         first: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
-        let round = Arc::new(Round {
+        let pass = Arc::new(Pass {
             client,
             options,
             queue: Mutex::default(),
@@ -116,53 +117,53 @@ impl Courier {
             done: Flag::default(),
             reason: Mutex::default(),
         });
-        let working = Arc::clone(&round);
+        let working = Arc::clone(&pass);
         let task = tokio::spawn(async move {
             first.await;
             working.work().await;
             working.done.set();
         });
-        Courier { round, task }
+        EventQueue { pass, task }
     }
 
-    /// Puts an event behind those that are not told yet. Never blocks.
+    /// Appends an event. Never blocks.
     pub fn enqueue(&self, event: RemoteEvent) {
-        lock(&self.round.queue).push_back(event);
-        self.round.news.notify_one();
+        lock(&self.pass.queue).push_back(event);
+        self.pass.news.notify_one();
     }
 
-    /// Waits until every event is told or given up, or the rest has to wait for longer than `limit` anyway.
+    /// Waits until every event is reported or given up, or the rest has to wait for longer than `limit` anyway.
     ///
-    /// Does not end by itself at `limit`. Events that are enqueued after this may not be told.
+    /// Does not end by itself at `limit`. Events that are enqueued after this may not be reported.
     pub async fn drained(&self, limit: Duration) {
-        *lock(&self.round.until) = Some(Instant::now() + limit);
-        self.round.closed.set();
-        self.round.news.notify_one();
-        self.round.done.wait().await;
+        *lock(&self.pass.until) = Some(Instant::now() + limit);
+        self.pass.closed.set();
+        self.pass.news.notify_one();
+        self.pass.done.wait().await;
     }
 
-    /// Stops telling, and returns what is left.
-    pub fn stop(self) -> Untold {
+    /// Stops, and returns what is left.
+    pub fn stop(self) -> Unreported {
         self.task.abort();
-        let events = lock(&self.round.queue).drain(..).collect();
-        Untold { events, reason: lock(&self.round.reason).take() }
+        let events = lock(&self.pass.queue).drain(..).collect();
+        Unreported { events, reason: lock(&self.pass.reason).take() }
     }
 }
 
-impl Round {
+impl Pass {
     async fn work(&self) {
         let mut patience = PATIENCE;
         while let Some(event) = self.next().await {
             match self.settle(&event, patience).await {
-                Outcome::Settled => {}
-                Outcome::GivenUp(why) => {
+                Step::Settled => {}
+                Step::GivenUp(why) => {
                     if let Some(on_given_up) = &self.options.on_given_up {
                         on_given_up(&event, &why);
                     }
-                    // The next one finds the same server; what it needs is to be sent by somebody else.
+                    // The next one meets the same server, and its fallback has to send in time too.
                     patience = PATIENCE / 2;
                 }
-                Outcome::Stuck => return,
+                Step::Stuck => return,
             }
             lock(&self.queue).pop_front();
         }
@@ -177,42 +178,42 @@ impl Round {
             if self.closed.is_set() {
                 return None;
             }
-            // It keeps a permit for whoever comes between looking and waiting.
+            // `Notify` keeps a permit for an event that comes between the look and the wait.
             self.news.notified().await;
         }
     }
 
-    /// Tells one event until the server has said yes or no.
-    async fn settle(&self, event: &RemoteEvent, patience: Duration) -> Outcome {
+    /// Reports one event until the server has accepted or refused it.
+    async fn settle(&self, event: &RemoteEvent, patience: Duration) -> Step {
         let end = self.options.tries.map(|tries| (tries, Instant::now() + patience));
         let mut planned = FIRST_WAIT;
         for attempt in 1_u32.. {
             let limit = end.map_or(ATTEMPT_TIMEOUT, |(_, end)| ATTEMPT_TIMEOUT.min(end - Instant::now()));
-            let (why, asked) = match self.client.tell_within(event, limit).await {
-                Told::Accepted => return Outcome::Settled,
-                Told::Refused(why) => return Outcome::GivenUp(why),
-                Told::Kept(why) if end.is_some() => return Outcome::GivenUp(why),
-                Told::Kept(why) => {
+            let (why, asked) = match self.client.report_within(event, limit).await {
+                Reported::Accepted => return Step::Settled,
+                Reported::Refused(why) => return Step::GivenUp(why),
+                Reported::Blocked(why) if end.is_some() => return Step::GivenUp(why),
+                Reported::Blocked(why) => {
                     *lock(&self.reason) = Some(why);
-                    return Outcome::Stuck;
+                    return Step::Stuck;
                 }
-                Told::Later(why, asked) => (why, asked),
+                Reported::Later(why, asked) => (why, asked),
             };
-            tracing::debug!(attempt, reason = why, "the server was not told");
+            tracing::debug!(attempt, reason = why, "the event was not accepted");
             *lock(&self.reason) = Some(why.clone());
             let wake = Instant::now() + planned.max(asked.unwrap_or_default());
             if end.is_some_and(|(tries, end)| attempt >= tries || wake >= end) {
-                return Outcome::GivenUp(why);
+                return Step::GivenUp(why);
             }
             if !self.sleep_until(wake).await {
-                return Outcome::Stuck;
+                return Step::Stuck;
             }
             planned = (planned * 2).min(LONGEST_WAIT);
         }
-        Outcome::Stuck
+        Step::Stuck
     }
 
-    /// Waits, unless nobody will wait for that long. Returns whether to go on.
+    /// Waits, unless [`EventQueue::drained`] would not wait for that long. Returns whether to go on.
     async fn sleep_until(&self, wake: Instant) -> bool {
         tokio::select! {
             biased;

@@ -1,76 +1,78 @@
-//! Whom a run is told to: the notifications that are sent from here, and the server, side by side.
+//! Reports a run's changes: to the notifications that are sent from here, and to the server, side by side.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use runbell::remote::{Courier, CourierOptions, RemoteClient, RemoteEvent, Untold, register};
+use runbell::remote::{EventQueue, EventQueueOptions, RemoteClient, RemoteEvent, Unreported, register};
 use runbell::{
-    BuildContext, Clock as _, Dispatch, Finding, MASK, Notification, Notifier, ReportLine, Run, RunSnapshot, RunState,
-    RunView as _, SecretValues, Status, SystemClock, Transition, route, text,
+    BuildContext, Clock as _, Dispatch, Finding, FindingCause, MASK, Notification, Notifier, ReportLine, Run,
+    RunSnapshot, RunState, RunView as _, SecretValues, Status, SystemClock, Transition, route, text,
 };
 use tokio::time::{Instant, timeout};
 
-use super::PATIENCE;
 use super::signals::Signals;
 use crate::args::{Fallback, RunArgs};
 use crate::spool::{self, Spool};
 use crate::{config, output, server};
 
-/// How long all news may hold the end of a run.
+/// How long standard error or the disk may hold the end of a run.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long all deliveries and reports may hold the end of a run.
 const BUDGET: Duration = Duration::from_secs(30);
 
-/// How often a server is tried before somebody else sends.
+/// How many attempts a server is given before the fallback sends.
 const TRIES: u32 = 3;
 
-/// How long what is left of earlier runs may hold up the news of this one.
+/// How long the spooled events of earlier runs may hold up those of this one.
 const EARLIER: Duration = Duration::from_secs(10);
 
-/// The kind whose missing params a server may know: it has an SMTP server of its own.
+/// The kind whose missing params a server fills in: it has an SMTP server of its own.
 const FILLED_IN: &str = "mail";
 
 /// Lines for a person, gathered while the command runs.
 type Gathered<T> = Arc<Mutex<Vec<T>>>;
 
-/// Tells of a run. Nothing here fails or delays the command.
-pub(super) struct Teller {
+/// Reports a run's changes. Nothing here fails or delays the command.
+pub(super) struct Reporter {
     here: Notifier,
     remote: Option<Remote>,
     /// What was not delivered from here, or only with notes.
     failures: Gathered<ReportLine>,
 }
 
-/// The part of a [`Teller`] that tells a server.
+/// The part of a [`Reporter`] that reports to a server.
 struct Remote {
     client: RemoteClient,
-    courier: Courier,
+    queue: EventQueue,
     /// What the server is to send; `None` leaves it what it has.
     notifications: Option<Vec<Notification>>,
     secrets: SecretValues,
     fallback: Option<Notifier>,
     /// What the server refused.
     refused: Gathered<String>,
-    /// What became of spooled events of earlier runs.
+    /// The outcome of each spooled event of earlier runs.
     earlier: Gathered<spool::Line>,
 }
 
-impl Teller {
+impl Reporter {
     /// Reads the configuration and makes ready. Connects to nothing, but needs the tokio runtime.
     ///
     /// # Errors
     /// For every fault of usage or configuration.
     pub(super) fn new(args: &RunArgs) -> anyhow::Result<Self> {
         let registry = runbell::registry()?;
-        let cx = crate::context();
+        let cx = crate::surroundings::context();
         let client = server::client(args.server.as_deref(), &cx)?;
         let left = |notification: &Notification, fault: &Finding| {
-            client.is_some() && notification.kind == FILLED_IN && fault.message.starts_with("is required")
+            client.is_some() && notification.kind == FILLED_IN && fault.cause == FindingCause::Missing
         };
         let given = config::notifications_but(args.config.config.as_deref(), &args.notify, &registry, left)?;
         let failures: Gathered<ReportLine> = Arc::default();
         let Some(client) = client else {
             let here = notifier(or_console(given), &failures)?.build()?;
-            return Ok(Teller { here, remote: None, failures });
+            return Ok(Reporter { here, remote: None, failures });
         };
         let has_any = !given.is_empty();
         let (mut here, mut there, mut secrets) = (Vec::new(), Vec::new(), SecretValues::default());
@@ -94,22 +96,22 @@ impl Teller {
             None => None,
         };
         let remote = Remote::start(client, there, secrets, fallback, cx);
-        Ok(Teller { here, remote: Some(remote), failures })
+        Ok(Reporter { here, remote: Some(remote), failures })
     }
 
-    /// Tells of the run's current state in the background.
-    pub(super) fn tell(&self, run: &Run) {
-        let told = match &self.remote {
+    /// Reports the run's current state in the background.
+    pub(super) fn report(&self, run: &Run) {
+        let enqueued = match &self.remote {
             None => self.here.enqueue(run),
             Some(remote) => run.freeze().and_then(|snapshot| {
                 let mut document = snapshot.into_document();
                 remote.secrets.redact_run(&mut document);
-                remote.tell(RunSnapshot::new(document.clone())?);
+                remote.report(RunSnapshot::new(document.clone())?);
                 self.here.enqueue(&document)
             }),
         };
-        if let Err(error) = told {
-            output::complain(&format!("not told: {error}"));
+        if let Err(error) = enqueued {
+            output::complain(&format!("not reported: {error}"));
         }
     }
 
@@ -122,8 +124,8 @@ impl Teller {
         }
     }
 
-    /// Waits until everybody has the news, for 30 s in all or until somebody asks to stop; spools what a server does not
-    /// have then. Returns what there is to complain about.
+    /// Waits until everything is delivered and reported, for 30 s in all or until a signal asks to stop; then spools what
+    /// the server does not have. Returns the complaints.
     pub(super) async fn finish(self, signals: &mut Signals) -> Vec<String> {
         let mut complaints = Vec::new();
         let end = Instant::now() + BUDGET;
@@ -134,7 +136,7 @@ impl Teller {
         };
         let there = async {
             if let Some(remote) = &self.remote {
-                remote.courier.drained(BUDGET).await;
+                remote.queue.drained(BUDGET).await;
                 if let Some(fallback) = &remote.fallback {
                     fallback.shutdown(end - Instant::now()).await;
                 }
@@ -142,7 +144,7 @@ impl Teller {
         };
         tokio::select! {
             ((), _) = futures_util::future::join(here, timeout(BUDGET, there)) => {}
-            // Whoever asks to stop now has seen the command end and does not want to wait for its news.
+            // The command has ended; a signal now means that its notifications are not waited for.
             () = signals.asked_to_stop() => stopped = true,
         }
         if stopped && !here_done {
@@ -150,11 +152,11 @@ impl Teller {
         }
         let fallback = self.remote.as_ref().and_then(|remote| remote.fallback.as_ref());
         if let Some(fallback) = fallback {
-            // Says of each that is still under way that it was not sent.
+            // Writes an error line for each that is still under way.
             fallback.shutdown(Duration::ZERO).await;
         }
-        // Oddities of the configuration have been told before the command began.
-        let mut told: BTreeSet<String> =
+        // Warnings about the configuration were printed before the command began.
+        let mut printed: BTreeSet<String> =
             self.here.warnings().chain(fallback.into_iter().flat_map(Notifier::warnings)).collect();
         for line in lock(&self.failures).iter() {
             let name = text::one_line(&line.notification, 80);
@@ -162,7 +164,7 @@ impl Teller {
                 complaints.push(format!("{name}: not delivered ({}): {}", line.state, line.reason));
             }
             for note in &line.notes {
-                if told.insert(format!("{name}: {note}")) {
+                if printed.insert(format!("{name}: {note}")) {
                     complaints.push(format!("{name}: note: {note}"));
                 }
             }
@@ -183,45 +185,46 @@ impl Remote {
         cx: BuildContext,
     ) -> Self {
         let (refused, earlier) = (Gathered::<String>::default(), Gathered::<spool::Line>::default());
-        let mut options = CourierOptions::default();
+        let mut options = EventQueueOptions::default();
         options = match fallback.clone() {
             Some(fallback) => options.tries(TRIES).on_given_up(move |event, _why| {
                 if let Err(error) = fallback.enqueue(event.run().document()) {
-                    output::complain(&format!("not told: {error}"));
+                    output::complain(&format!("not reported: {error}"));
                 }
             }),
             None => {
                 let refused = Arc::clone(&refused);
-                options
-                    .on_given_up(move |event, why| lock(&refused).push(format!("not told ({}): {why}", event.state())))
+                options.on_given_up(move |event, why| {
+                    lock(&refused).push(format!("not reported ({}): {why}", event.state()))
+                })
             }
         };
         let first = send_earlier(client.clone(), cx, Arc::clone(&earlier));
-        let courier = Courier::start(client.clone(), options, first);
+        let queue = EventQueue::start(client.clone(), options, first);
         let notifications = (!notifications.is_empty()).then_some(notifications);
-        Remote { client, courier, notifications, secrets, fallback, refused, earlier }
+        Remote { client, queue, notifications, secrets, fallback, refused, earlier }
     }
 
-    fn tell(&self, run: RunSnapshot) {
+    fn report(&self, run: RunSnapshot) {
         let transition = Transition::current(run, SystemClock.now());
-        self.courier.enqueue(RemoteEvent::new(transition, self.notifications.as_deref()));
+        self.queue.enqueue(RemoteEvent::new(transition, self.notifications.as_deref()));
     }
 
-    /// Spools what is left, and says what there is to say.
+    /// Spools what is left; returns the complaints.
     async fn finish(self) -> Vec<String> {
         let server = text::one_line(self.client.server(), 200);
-        let untold = self.courier.stop();
+        let unreported = self.queue.stop();
         let mut complaints: Vec<String> = lock(&self.refused).iter().map(|why| format!("{server}: {why}")).collect();
-        complaints.extend(of_earlier(&lock(&self.earlier), &server, untold.events.is_empty()));
-        if !untold.events.is_empty() {
+        complaints.extend(of_earlier(&lock(&self.earlier), &server, unreported.events.is_empty()));
+        if !unreported.events.is_empty() {
             let token = self.client.token().cloned();
-            let count = untold.events.len();
-            let spooling = tokio::task::spawn_blocking(move || spool_all(&untold, &server, token.as_ref()));
+            let count = unreported.events.len();
+            let spooling = tokio::task::spawn_blocking(move || spool_all(&unreported, &server, token.as_ref()));
             complaints.push(match timeout(PATIENCE, spooling).await {
                 Ok(Ok(said)) => said,
                 _ => format!(
                     "{}; spooling takes too long and may have failed",
-                    not_told(count, &server_of(&self.client))
+                    not_reported(count, &server_of(&self.client))
                 ),
             });
         }
@@ -233,22 +236,22 @@ fn server_of(client: &RemoteClient) -> String {
     text::one_line(client.server(), 200)
 }
 
-fn not_told(count: usize, server: &str) -> String {
-    format!("{} not told to {server}", events(count))
+fn not_reported(count: usize, server: &str) -> String {
+    format!("{} not reported to {server}", events(count))
 }
 
 fn events(count: usize) -> String {
     if count == 1 { "1 event".to_owned() } else { format!("{count} events") }
 }
 
-/// Writes events into the spool, and says so in one line.
-fn spool_all(untold: &Untold, server: &str, token: Option<&runbell::Secret<String>>) -> String {
-    let count = untold.events.len();
-    let what = not_told(count, server);
-    let why = untold.reason.as_deref().unwrap_or("no answer yet");
+/// Writes events into the spool; returns the line to print.
+fn spool_all(unreported: &Unreported, server: &str, token: Option<&runbell::Secret<String>>) -> String {
+    let count = unreported.events.len();
+    let what = not_reported(count, server);
+    let why = unreported.reason.as_deref().unwrap_or("no answer yet");
     let (written, outcome, folder) = match Spool::locate() {
         Ok(spool) => {
-            let (written, outcome) = spool.add(&untold.events, server, token);
+            let (written, outcome) = spool.add(&unreported.events, server, token);
             (written, outcome, spool.shown())
         }
         Err(error) => (0, Err(error), String::new()),
@@ -274,11 +277,11 @@ async fn send_earlier(client: RemoteClient, cx: BuildContext, report: Gathered<s
             tracing::warn!("{error:#}");
         }
     };
-    // What takes longer goes on with the next run; this one has news of its own.
+    // The rest is sent with the next run; this one has events of its own.
     let _ = timeout(EARLIER, sending).await;
 }
 
-/// What there is to say about spooled events of earlier runs.
+/// The complaints about spooled events of earlier runs.
 fn of_earlier(lines: &[spool::Line], server: &str, is_reachable: bool) -> Vec<String> {
     let of = |status| lines.iter().filter(move |line| line.status == status);
     let mut said = Vec::new();
@@ -318,18 +321,19 @@ fn notifier(
     failures: &Gathered<ReportLine>,
 ) -> anyhow::Result<runbell::NotifierBuilder> {
     let kept = Arc::clone(failures);
-    Ok(crate::notifier()?.notifications(notifications).on_report(move |line| {
+    Ok(crate::surroundings::notifier()?.notifications(notifications).on_report(move |line| {
         if line.status == Status::Error || !line.notes.is_empty() {
             lock(&kept).push(line.clone());
         }
     }))
 }
 
-/// What sends from here when the server does not. What only the server can send is told now, and is left out.
+/// The notifier that sends from here when the server does not. What only the server can send is warned about and left
+/// out.
 fn fallback(notifications: &[Notification], failures: &Gathered<ReportLine>) -> anyhow::Result<Notifier> {
     let mut able = Vec::new();
     for notification in notifications {
-        match crate::notifier()?.notification(notification.clone()).build() {
+        match crate::surroundings::notifier()?.notification(notification.clone()).build() {
             Ok(_) => able.push(notification.clone()),
             Err(error) => output::complain(&format!("warning: --fallback local cannot send this from here: {error}")),
         }

@@ -1,0 +1,41 @@
+//! Options that several verbs share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Which store a verb works on.
+#[derive(Debug, Args)]
+pub(crate) struct StoreOptions {
+    /// Ask this server [env: RUNBELL_SERVER].
+    #[arg(long, value_name = "URL", conflicts_with = "store")]
+    pub(crate) server: Option<String>,
+    /// Open this store, sqlite://FILE, which no server may hold.
+    #[arg(long, value_name = "STORE")]
+    pub(crate) store: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// Notifications for every run: YAML, TOML or JSON.
+    #[arg(short, long = "config", value_name = "FILE", env = "RUNBELL_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Format {
+    /// Print JSON [default: when standard output is not a terminal].
+    #[arg(long, conflicts_with = "table")]
+    json: bool,
+    /// Print a table [default: when standard output is a terminal].
+    #[arg(long)]
+    table: bool,
+}
+
+impl Format {
+    /// Whether to print a table.
+    pub(crate) fn is_table(self) -> bool {
+        use std::io::IsTerminal as _;
+        self.table || (!self.json && std::io::stdout().is_terminal())
+    }
+}
