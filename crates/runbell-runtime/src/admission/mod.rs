@@ -281,7 +281,7 @@ impl Admission {
     }
 
     fn note_expected(self: &Arc<Self>, state: &mut State, destination: FlowHash, now: Instant) -> Expected {
-        let is_unproved = self.is_unproved(state, destination);
+        let is_unproved = destination != FlowHash::default() && self.is_unproved(state, destination);
         state.unproved += usize::from(is_unproved);
         state.destination(destination, now).expected += 1;
         Expected { admission: Arc::clone(self), destination, is_unproved }
@@ -294,6 +294,11 @@ impl Admission {
             return 0;
         }
         let own = granted.iter().filter(|(other, _)| *other == destination).map(|(_, count)| count).sum();
+        if destination == FlowHash::default() {
+            // Their senders are built first; then their real destinations count.
+            let expected = state.destinations.get(&destination).map_or(0, |known| known.expected);
+            return PERMITS.saturating_sub(expected + own);
+        }
         let unproved =
             granted.iter().filter(|(other, _)| self.is_unproved(&state, *other)).map(|(_, count)| count).sum();
         self.room_of(&state, destination, own, unproved)
@@ -308,6 +313,13 @@ impl Admission {
     pub(crate) fn load(&self, destination: FlowHash, since: Timestamp, remaining: Duration) {
         let now = Instant::now();
         self.state().destination(destination, now).breaker = Breaker::down(since, remaining, now);
+    }
+
+    /// Notes a destination that the store probes, if it is not known to be down.
+    pub(crate) fn load_probed(&self, destination: FlowHash) {
+        if self.down_since(destination).is_none() {
+            self.load(destination, self.clock.now(), Duration::ZERO);
+        }
     }
 
     /// Since when a destination is down.

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use runbell_core::{FlowHash, Job, Links};
 use runbell_store::{Claim, Claimed, Lease, LeasedDelivery, Rooms};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::deliver::{Deliverable, Deliverer, LEASE, STORE_DOWN};
 use super::options::DispatcherOptions;
@@ -28,6 +28,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// When destinations that are down are probed, if more wait for that than may be probed at once.
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often deliveries are looked for that waited too long for a destination that is down: a tenth of the retry schedule,
+/// within these bounds. Each look reads everything that waits for such destinations.
+const OVERDUE_LEAST: Duration = Duration::from_secs(1);
+const OVERDUE_MOST: Duration = Duration::from_secs(600);
+
+/// When deliveries with an unknown destination are looked at again, if there were more than were claimed.
+const UNKNOWN_AGAIN: Duration = Duration::from_millis(50);
+
 /// How many destinations that are down are remembered from before a start.
 const HOLDS: usize = 50_000;
 
@@ -39,7 +47,7 @@ struct Inner {
     deliverer: Deliverer,
     at_once: u32,
     slots: Arc<Semaphore>,
-    freed: Notify,
+    wakes: Notify,
     /// It claims: at rest nothing is delivered.
     serving: Flag,
     /// There was more due than there were slots.
@@ -53,10 +61,21 @@ struct Inner {
 /// The right to one attempt, of all that may be under way.
 pub(super) type Slot = OwnedSemaphorePermit;
 
-/// Room for an attempt of a delivery that is not stored yet.
+/// Room for an attempt of a delivery that is not stored yet. Dropped unused, it wakes the worker if its room was wanted.
 pub(super) struct Reserved {
-    slot: Slot,
-    expected: Expected,
+    room: Option<(Slot, Expected)>,
+    destination: FlowHash,
+    worker: Worker,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some((slot, expected)) = self.room.take() {
+            let was_unproved = expected.is_unproved();
+            drop((slot, expected));
+            self.worker.0.freed(self.destination, was_unproved);
+        }
+    }
 }
 
 /// The store asks here how much room a destination has.
@@ -86,7 +105,7 @@ impl Worker {
             deliverer,
             at_once,
             slots: Arc::new(Semaphore::new(at_once as usize)),
-            freed: Notify::new(),
+            wakes: Notify::new(),
             serving: Flag::default(),
             starved: AtomicBool::new(false),
             without_room: Mutex::default(),
@@ -103,7 +122,8 @@ impl Worker {
         }
         let slot = Arc::clone(&inner.slots).try_acquire_owned().ok()?;
         let expected = inner.deliverer.admission.expect_if_room(ready.flow, &ready.limits)?;
-        Some(Reserved { slot, expected })
+        let (room, destination) = (Some((slot, expected)), ready.flow.destination);
+        Some(Reserved { room, destination, worker: self.clone() })
     }
 
     /// Carries out a delivery that was leased at its intake.
@@ -113,9 +133,9 @@ impl Worker {
         job: Job,
         ready: Arc<ReadyNotification>,
         plan: &Arc<Plan>,
-        reserved: Reserved,
+        mut reserved: Reserved,
     ) {
-        let Reserved { slot, expected } = reserved;
+        let Some((slot, expected)) = reserved.room.take() else { return };
         self.start(lease, Deliverable::AtHand { job, ready, plan: Arc::clone(plan) }, slot, expected);
     }
 
@@ -126,9 +146,7 @@ impl Worker {
             let was_unproved = expected.is_unproved();
             let destination = inner.deliverer.deliver(lease, what, expected).await;
             drop(slot);
-            if inner.makes_room(destination, was_unproved) || inner.starved.load(Ordering::SeqCst) {
-                inner.freed.notify_one();
-            }
+            inner.freed(destination, was_unproved);
         });
     }
 
@@ -153,15 +171,21 @@ impl Worker {
         inner.serving.set();
         let mut wakeups = inner.deliverer.resources.store.wakeups();
         inner.load_holds().await;
+        let pause = (inner.deliverer.policy.lasts() / 10).clamp(OVERDUE_LEAST, OVERDUE_MOST);
+        let mut looked = Instant::now();
         while let Some(wait) = self.take_up().await {
+            if looked.elapsed() >= pause {
+                inner.deliverer.end_overdue().await;
+                looked = Instant::now();
+            }
             if wait.is_zero() {
                 continue;
             }
             tokio::select! {
                 () = wakeups.next() => {}
-                () = inner.freed.notified() => {}
+                () = inner.wakes.notified() => {}
                 () = inner.deliverer.stopping.wait() => {}
-                () = sleep(wait) => inner.deliverer.end_overdue().await,
+                () = sleep(wait.min(pause)) => {}
             }
         }
     }
@@ -191,6 +215,7 @@ impl Worker {
             // nobody.
             return Some(if inner.slots.available_permits() > 0 { Duration::ZERO } else { LOOK_AGAIN });
         };
+        let more_unknown = without_room.contains(&FlowHash::default());
         *inner.without_room.lock().unwrap_or_else(PoisonError::into_inner) = without_room.into_iter().collect();
         let is_full = deliveries.len() == free;
         let was_short = self.start_all(deliveries).await;
@@ -199,6 +224,7 @@ impl Worker {
             return Some(Duration::ZERO);
         }
         let wait = next.map_or(LOOK_AGAIN, |next| next.min(LOOK_AGAIN));
+        let wait = if more_unknown { wait.min(UNKNOWN_AGAIN) } else { wait };
         Some(if more_probes { wait.min(PROBE_AGAIN) } else { wait })
     }
 
@@ -210,6 +236,9 @@ impl Worker {
             // A stop, or a reservation, may have come in between.
             match Arc::clone(&inner.slots).try_acquire_owned() {
                 Ok(slot) if !inner.deliverer.stopping.is_set() => {
+                    if leased.is_probe {
+                        inner.deliverer.admission.load_probed(leased.flow.destination);
+                    }
                     let expected = inner.deliverer.admission.expect(leased.flow.destination);
                     self.start(leased.lease, Deliverable::Stored(Box::new(leased)), slot, expected);
                 }
@@ -232,10 +261,14 @@ impl Inner {
             .await
     }
 
-    /// Whether the end of an attempt makes room for what was due and had none.
-    fn makes_room(&self, destination: FlowHash, was_unproved: bool) -> bool {
+    /// Wakes the worker, if it had no slot or no room for what the end of an attempt makes room for.
+    fn freed(&self, destination: FlowHash, was_unproved: bool) {
         let mut without_room = self.without_room.lock().unwrap_or_else(PoisonError::into_inner);
-        without_room.remove(&destination) || (was_unproved && !without_room.is_empty())
+        let has_room = without_room.remove(&destination) || (was_unproved && !without_room.is_empty());
+        drop(without_room);
+        if has_room || self.starved.load(Ordering::SeqCst) {
+            self.wakes.notify_one();
+        }
     }
 
     /// Remembers which destinations were down before this start.

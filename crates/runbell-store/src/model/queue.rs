@@ -177,6 +177,8 @@ pub struct LeasedDelivery {
     pub look: Look,
     /// Where it waited.
     pub flow: Flow,
+    /// Its destination is down, and this attempt finds out whether it still is.
+    pub is_probe: bool,
 }
 
 /// Says how many more deliveries a destination may be given now.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::attempts::{LastAttempt, write_attempt};
 use super::lane::arrange_lane_of;
-use super::ready::{later, settle_destination, settle_flow};
+use super::ready::{later, make_due, settle_destination, settle_flow};
 use super::values::{micros_to_wait, timestamp};
 use crate::error::{StoreError, StoreResult};
 use crate::model::{Claim, Claimed, Lease, LeasedDelivery, RegisteredNotification, RunKey};
@@ -87,7 +87,12 @@ fn probe(connection: &Connection, claim: &Claim, now: i64, claimed: &mut Claimed
     let down = destinations(connection, ready, now, wanted + 1)?;
     claimed.more_probes = down.len() > wanted;
     for (id, _) in down.into_iter().take(wanted) {
+        let before = claimed.deliveries.len();
         lease_of(connection, id, 1, claim.lease, now, &mut claimed.deliveries)?;
+        claimed.deliveries.iter_mut().skip(before).for_each(|leased| leased.is_probe = true);
+        // One probe at a time: its end, or that of its lease, changes this again.
+        let sql = "UPDATE destinations SET ready_at = ?2 WHERE id = ?1 AND ready_at IS NOT NULL";
+        connection.prepare_cached(sql)?.execute([id, later(now, claim.lease)])?;
     }
     Ok(())
 }
@@ -173,6 +178,7 @@ fn read(row: &Row<'_>, now: i64) -> StoreResult<LeasedDelivery> {
         at: timestamp(row.get(13)?)?,
         look: Look::parse(&look).ok_or_else(|| StoreError::unexpected("a look"))?,
         flow: Flow { destination: hash(19)?, bucket: hash(20)? },
+        is_probe: false,
     })
 }
 
@@ -236,7 +242,7 @@ fn end_leases(connection: &Connection, sql: &str, now: i64) -> StoreResult<()> {
 pub(super) fn due_in_its_turn(connection: &Connection, id: i64, due: i64) -> StoreResult<()> {
     let sql = "UPDATE deliveries SET due_at = ?2 WHERE id = ?1 RETURNING flow_id";
     let flow: i64 = connection.prepare_cached(sql)?.query_row([id, due], |row| row.get(0))?;
-    super::ready::make_due(connection, id, flow, due)?;
+    make_due(connection, id, flow, due)?;
     arrange_lane_of(connection, id, due)
 }
 

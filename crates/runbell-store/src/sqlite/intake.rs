@@ -40,7 +40,8 @@ impl Row {
     }
 }
 
-pub(super) fn take_in(connection: &Connection, intake: &RunChange, now: i64) -> StoreResult<Accepted> {
+/// Takes a change in. Returns what became of it, and whether something may be due by it.
+pub(super) fn take_in(connection: &Connection, intake: &RunChange, now: i64) -> StoreResult<(Accepted, bool)> {
     let mut row = write_run(connection, intake, now)?;
     let mut accepted = Accepted { version: row.version, ..Accepted::default() };
     let mut delivers = matches!(intake.deliver, Deliver::Always);
@@ -57,17 +58,20 @@ pub(super) fn take_in(connection: &Connection, intake: &RunChange, now: i64) -> 
             delivers |= anew;
         }
     }
+    let mut may_be_due = accepted.superseded > 0;
     if !delivers {
-        return Ok(accepted);
+        return Ok((accepted, may_be_due));
     }
     let subject = keep_steps(connection, intake)?;
     for new in &intake.jobs {
-        accepted.jobs.push(place(connection, intake, &row, new, subject, now)?);
+        let (placed, is_ready) = place(connection, intake, &row, new, subject, now)?;
+        accepted.jobs.push(placed);
+        may_be_due |= is_ready;
     }
     for verdict in &intake.verdicts {
         write_verdict(connection, &row, verdict, intake, &accepted.jobs, now)?;
     }
-    Ok(accepted)
+    Ok((accepted, may_be_due))
 }
 
 /// Writes the run's document.
@@ -199,7 +203,8 @@ fn take_over(connection: &Connection, row: &Row, deliver: Deliver, now: i64) -> 
     Ok((unfinished.len(), anew))
 }
 
-/// Makes the delivery of a job, unless it is there already, and puts it into its lane.
+/// Makes the delivery of a job, unless it is there already, and puts it into its lane. Returns also whether something may be
+/// due by it.
 fn place(
     connection: &Connection,
     intake: &RunChange,
@@ -207,13 +212,13 @@ fn place(
     new: &NewJob,
     subject: Option<i64>,
     now: i64,
-) -> StoreResult<Placed> {
+) -> StoreResult<(Placed, bool)> {
     let (key, name) = (new.job.key, new.job.notification.name.as_str());
-    let placed = |id, placement| Ok(Placed { key, id, placement });
+    let placed = |id, placement| Placed { key, id, placement };
     let mut lane: Vec<Member> = Vec::new();
     if !row.is_new {
         if let Some(known) = known(connection, row.id, name, key)? {
-            return placed(known, Placement::Known);
+            return Ok((placed(known, Placement::Known), false));
         }
         lane = members(connection, row.id, name)?;
     }
@@ -225,8 +230,10 @@ fn place(
     let flow = if lease.is_some() { UNKNOWN } else { flow_id(connection, new.flow, &intake.run.project)? };
     let (run, due) = (Some(row.id), (may_go && lease.is_none()).then_some(now));
     let id = insert(connection, new, &Placing { run, notification, subject, flow, due, lease, now })?;
+    // Older news of the lane may be hurried.
+    let mut may_be_due = !lane.is_empty();
     if let Some(due) = due {
-        make_due(connection, id, flow, due)?;
+        may_be_due |= make_due(connection, id, flow, due)?;
     }
     if !lane.is_empty() {
         arrange(connection, &members(connection, row.id, name)?, now)?;
@@ -234,9 +241,9 @@ fn place(
     match lease {
         Some(_) => {
             let progress = Progress { attempts: 1, last_chance: false, is_replaced: false, age: Duration::ZERO };
-            placed(id, Placement::Leased(Lease { id, fence: 1, progress }))
+            Ok((placed(id, Placement::Leased(Lease { id, fence: 1, progress })), may_be_due))
         }
-        None => placed(id, Placement::Queued),
+        None => Ok((placed(id, Placement::Queued), may_be_due)),
     }
 }
 
@@ -322,5 +329,5 @@ pub(super) fn follow_up(connection: &Connection, follow_up: &FollowUp, now: i64)
     let new = NewJob { job: job.clone(), flow: runbell_core::Flow::default(), lease: None };
     let (run, subject, flow) = (None, None, UNKNOWN);
     let id = insert(connection, &new, &Placing { run, notification, subject, flow, due: Some(now), lease: None, now })?;
-    make_due(connection, id, flow, now)
+    make_due(connection, id, flow, now).map(drop)
 }

@@ -54,7 +54,7 @@ pub(super) fn arrange_lane_of(connection: &Connection, id: i64, now: i64) -> Sto
             let sql = "SELECT flow_id, due_at FROM deliveries WHERE id = ?1 AND due_at IS NOT NULL";
             let due: Option<(i64, i64)> =
                 connection.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-            due.map_or(Ok(()), |(flow_id, due)| make_due(connection, id, flow_id, due))
+            due.map_or(Ok(()), |(flow_id, due)| make_due(connection, id, flow_id, due).map(drop))
         }
     }
 }
@@ -80,5 +80,5 @@ pub(super) fn arrange(connection: &Connection, lane: &[Member], now: i64) -> Sto
 fn set_due(connection: &Connection, member: &Member, now: i64, last_chance: bool) -> StoreResult<()> {
     let sql = "UPDATE deliveries SET due_at = ?2, last_chance = max(last_chance, ?3) WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![member.id, now, last_chance])?;
-    make_due(connection, member.id, member.flow_id, now)
+    make_due(connection, member.id, member.flow_id, now).map(drop)
 }

@@ -31,8 +31,8 @@ use rusqlite::Connection;
 use crate::error::{StoreError, StoreResult};
 use crate::model::{
     Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, DeliveryFilter, DeliveryRecord, LeasedDelivery,
-    Placement, ProjectSecret, Recorded, RunChange, RunFilter, RunKey, RunRecord, SealedSecret, StoredHold, StoredRun,
-    TaskRecord, TokenRecord, VerdictRecord,
+    ProjectSecret, Recorded, RunChange, RunFilter, RunKey, RunRecord, SealedSecret, StoredHold, StoredRun, TaskRecord,
+    TokenRecord, VerdictRecord,
 };
 use crate::sqlite::writer::Writer;
 use crate::wakeups::{Waker, Wakeups};
@@ -111,10 +111,11 @@ impl SqliteStore {
 
 #[async_trait]
 impl Queue for SqliteStore {
-    async fn intake(&self, intake: RunChange) -> StoreResult<Accepted> {
+    async fn intake(&self, change: RunChange) -> StoreResult<Accepted> {
         let now = self.now();
-        let accepted = self.writer.write(move |connection| intake::take_in(connection, &intake, now)).await?;
-        self.wake_if(accepted.jobs.iter().any(|placed| placed.placement == Placement::Queued));
+        let take_in = move |connection: &Connection| intake::take_in(connection, &change, now);
+        let (accepted, may_be_due) = self.writer.write(take_in).await?;
+        self.wake_if(may_be_due);
         Ok(accepted)
     }
 

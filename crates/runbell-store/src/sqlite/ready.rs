@@ -42,44 +42,58 @@ fn destination_id(connection: &Connection, hash: FlowHash) -> StoreResult<i64> {
     Ok(connection.last_insert_rowid())
 }
 
-/// Notes that a delivery of a flow is due at `due`. Returns false when the flow is not there any more.
-pub(super) fn note_due(connection: &Connection, flow_id: i64, due: i64) -> StoreResult<bool> {
+/// What a due time means for a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    /// Its destination is ready earlier.
+    Earlier,
+    /// Its destination was ready, or is held.
+    Unchanged,
+    /// The flow is not there any more.
+    Gone,
+}
+
+/// Notes that a delivery of a flow is due at `due`.
+fn note_due(connection: &Connection, flow_id: i64, due: i64) -> StoreResult<Noted> {
     let earlier = "UPDATE flows SET ready_at = max(?2, coalesce(hold_until, ?2)) \
                    WHERE id = ?1 AND (ready_at IS NULL OR ready_at > max(?2, coalesce(hold_until, ?2)))";
     if connection.prepare_cached(earlier)?.execute([flow_id, due])? == 0 {
         let there = "SELECT 1 FROM flows WHERE id = ?1";
-        return Ok(connection.prepare_cached(there)?.exists([flow_id])?);
+        let is_there = connection.prepare_cached(there)?.exists([flow_id])?;
+        return Ok(if is_there { Noted::Unchanged } else { Noted::Gone });
     }
     let earlier = "UPDATE destinations SET ready_at = max(f.ready_at, coalesce(hold_until, f.ready_at)) \
                    FROM (SELECT destination_id, ready_at FROM flows WHERE id = ?1) AS f \
                    WHERE id = f.destination_id AND (destinations.ready_at IS NULL \
                        OR destinations.ready_at > max(f.ready_at, coalesce(hold_until, f.ready_at)))";
-    connection.prepare_cached(earlier)?.execute([flow_id])?;
-    Ok(true)
+    let is_earlier = connection.prepare_cached(earlier)?.execute([flow_id])? > 0;
+    Ok(if is_earlier { Noted::Earlier } else { Noted::Unchanged })
 }
 
-/// Makes a delivery due: one whose flow was forgotten waits with an unknown destination.
-pub(super) fn make_due(connection: &Connection, id: i64, flow_id: i64, due: i64) -> StoreResult<()> {
-    if !note_due(connection, flow_id, due)? {
+/// Makes a delivery due: one whose flow was forgotten waits with an unknown destination. Returns whether its destination is
+/// ready earlier by that.
+pub(super) fn make_due(connection: &Connection, id: i64, flow_id: i64, due: i64) -> StoreResult<bool> {
+    let mut noted = note_due(connection, flow_id, due)?;
+    if noted == Noted::Gone {
         let sql = "UPDATE deliveries SET flow_id = ?2 WHERE id = ?1";
         connection.prepare_cached(sql)?.execute([id, UNKNOWN])?;
-        note_due(connection, UNKNOWN, due)?;
+        noted = note_due(connection, UNKNOWN, due)?;
     }
-    Ok(())
+    Ok(noted == Noted::Earlier)
 }
 
 /// Sets a flow's `ready_at` right by its due list: `not_before` when more is due than was taken.
 pub(super) fn settle_flow(connection: &Connection, flow_id: i64, not_before: i64) -> StoreResult<()> {
-    let sql = "UPDATE flows SET ready_at = (SELECT max(min(due_at), ?2, coalesce(flows.hold_until, ?2)) FROM deliveries \
-               WHERE flow_id = ?1 AND due_at IS NOT NULL) WHERE id = ?1";
+    let sql = "UPDATE flows SET ready_at = (SELECT max(due_at, ?2, coalesce(flows.hold_until, ?2)) FROM deliveries \
+               WHERE flow_id = ?1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1) WHERE id = ?1";
     connection.prepare_cached(sql)?.execute([flow_id, not_before])?;
     Ok(())
 }
 
 /// Sets a destination's `ready_at` right by its flows and its hold.
 pub(super) fn settle_destination(connection: &Connection, id: i64) -> StoreResult<()> {
-    let sql = "UPDATE destinations SET ready_at = (SELECT max(min(ready_at), coalesce(destinations.hold_until, min(ready_at))) \
-               FROM flows WHERE destination_id = ?1 AND ready_at IS NOT NULL) WHERE id = ?1";
+    let sql = "UPDATE destinations SET ready_at = (SELECT max(f.ready_at, coalesce(destinations.hold_until, f.ready_at)) \
+               FROM flows AS f WHERE destination_id = ?1 AND f.ready_at IS NOT NULL ORDER BY f.ready_at LIMIT 1) WHERE id = ?1";
     connection.prepare_cached(sql)?.execute([id])?;
     Ok(())
 }

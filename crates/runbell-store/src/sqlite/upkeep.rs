@@ -29,8 +29,11 @@ pub(super) fn prune(connection: &Connection, age: Duration, limit: usize, now: i
     }
     let sql = "DELETE FROM tasks WHERE name IN (SELECT name FROM tasks WHERE created_at < ?1 LIMIT ?2)";
     let tasks = connection.prepare_cached(sql)?.execute([before, limit])?;
-    forget_idle_flows(connection, now)?;
-    Ok(deliveries.len().max(ended.len()).max(tasks))
+    let pruned = deliveries.len().max(ended.len()).max(tasks);
+    if pruned == 0 {
+        forget_idle_flows(connection, now)?;
+    }
+    Ok(pruned)
 }
 
 fn forget_delivery(connection: &Connection, id: i64, before: i64) -> StoreResult<()> {

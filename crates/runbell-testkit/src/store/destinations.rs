@@ -141,7 +141,7 @@ pub(super) async fn a_destination_that_is_down_is_probed(bench: &StoreBench) {
     let claimed = bench.claim_with(20, Claim { rooms: room, ..everything() }).await;
     check.equal("what is leased meanwhile", &claimed.deliveries.len(), &0);
     check.equal("what is looked at", &asked(), &vec![]);
-    check.equal("when to look again", &claimed.next, &Some(Duration::from_secs(16)));
+    check.equal("when to look again", &claimed.next, &Some(Duration::from_secs(22)));
     // No probe is wanted: it waits on.
     let claimed = bench.claim_with(42, Claim { probes: 0, ..everything() }).await;
     check.equal("without a probe", &(claimed.deliveries.len(), claimed.more_probes), &(0, true));
