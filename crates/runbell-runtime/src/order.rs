@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runbell_core::delivery::{Next, Outcome, Phase, Progress, Replacement, Turn, advance, replace, turn};
-use runbell_core::{RetryPolicy, RunSnapshot};
+use runbell_core::{RetryPolicy, RunSnapshot, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -92,13 +92,16 @@ impl OrderQueue {
     }
 }
 
+/// A run's list of notifications, an empty one too; `None` when the document has none.
+fn list_of(run: &RunSnapshot) -> Option<&Value> {
+    run.document().at(&["spec", "notifications"]).filter(|list| **list != Value::Null)
+}
+
 impl RunOrder {
     /// A change that brings another list of notifications than the one before replaces what is unfinished of that.
     fn take_over(&mut self, run: &RunSnapshot) {
-        if run.notifications().is_none() {
-            return;
-        }
-        let is_other = self.list.as_ref().is_some_and(|known| known.notifications() != run.notifications());
+        let Some(list) = list_of(run) else { return };
+        let is_other = self.list.as_ref().is_some_and(|known| list_of(known) != Some(list));
         if is_other {
             for member in self.members.iter_mut().filter(|member| member.is_own) {
                 member.is_replaced = true;
