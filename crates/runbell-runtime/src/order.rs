@@ -39,7 +39,16 @@ struct Member {
     is_own: bool,
     phase: Phase,
     is_replaced: bool,
-    wakes: Arc<Notify>,
+    /// Made when the ticket has to wait: most never do.
+    wakes: Option<Arc<Notify>>,
+}
+
+impl Member {
+    fn wake(&self) {
+        if let Some(wakes) = &self.wakes {
+            wakes.notify_one();
+        }
+    }
 }
 
 /// A place in a lane. Dropping it frees the place.
@@ -48,7 +57,12 @@ pub(crate) struct OrderTicket {
     queue: Arc<OrderQueue>,
     run: u64,
     id: u64,
-    wakes: Arc<Notify>,
+}
+
+/// Whether a ticket may go, or how it is woken.
+enum Look {
+    Go(Go),
+    Wait(Arc<Notify>),
 }
 
 /// What a ticket waits for.
@@ -78,11 +92,11 @@ impl OrderQueue {
         order.take_over(run);
         let names = own.map(|name| (name, true)).chain(others.map(|name| (Some(name), false)));
         let tickets = names.map(|(name, is_own)| {
-            let (lane, id, wakes) = (self.hasher.hash_one(name?), order.next_id, Arc::<Notify>::default());
+            let (lane, id) = (self.hasher.hash_one(name?), order.next_id);
             order.next_id += 1;
             let phase = Phase::Undecided;
-            order.members.push(Member { id, lane, is_own, phase, is_replaced: false, wakes: Arc::clone(&wakes) });
-            Some(OrderTicket { queue: Arc::clone(self), run: key, id, wakes })
+            order.members.push(Member { id, lane, is_own, phase, is_replaced: false, wakes: None });
+            Some(OrderTicket { queue: Arc::clone(self), run: key, id })
         });
         let tickets = tickets.collect();
         if order.members.is_empty() {
@@ -106,7 +120,7 @@ impl RunOrder {
             for member in self.members.iter_mut().filter(|member| member.is_own) {
                 member.is_replaced = true;
                 if replace(member.phase) == Replacement::Superseded {
-                    member.wakes.notify_one();
+                    member.wake();
                 }
             }
         }
@@ -124,6 +138,19 @@ impl RunOrder {
         Some(turn(oldest.id == id, mine.phase, self.is_followed(id)))
     }
 
+    /// Whether a member may go.
+    fn look(&mut self, id: u64, is_due: bool) -> Option<Look> {
+        let turn = self.turn(id)?;
+        let mine = self.members.iter_mut().find(|member| member.id == id)?;
+        let last_chance = turn == Turn::Hurry || mine.phase == Phase::Retrying { last_chance: true };
+        Some(match turn {
+            _ if mine.is_replaced => Look::Go(Go::Superseded),
+            Turn::Hurry => Look::Go(Go::Attempt { last_chance }),
+            Turn::Go if is_due => Look::Go(Go::Attempt { last_chance }),
+            Turn::Go | Turn::Wait => Look::Wait(Arc::clone(mine.wakes.get_or_insert_default())),
+        })
+    }
+
     /// Whether newer news that will be sent waits behind a member.
     fn is_followed(&self, id: u64) -> bool {
         let lane = self.member(id).map(|mine| mine.lane);
@@ -133,9 +160,7 @@ impl RunOrder {
 
     /// Wakes the others of a lane, for their turn may have come.
     fn wake(&self, lane: u64, but: u64) {
-        for member in self.members.iter().filter(|member| member.lane == lane && member.id != but) {
-            member.wakes.notify_one();
-        }
+        self.members.iter().filter(|member| member.lane == lane && member.id != but).for_each(Member::wake);
     }
 }
 
@@ -172,31 +197,21 @@ impl OrderTicket {
 
     async fn turn(&self, due: Option<Instant>) -> Go {
         loop {
-            let (turn, is_replaced) = self
-                .with(|order| (order.turn(self.id), order.member(self.id).is_none_or(|mine| mine.is_replaced)))
-                .unwrap_or((Some(Turn::Go), false));
-            if is_replaced {
-                return Go::Superseded;
-            }
             let is_due = due.is_none_or(|due| Instant::now() >= due);
-            match turn {
-                Some(Turn::Hurry) => return Go::Attempt { last_chance: true },
-                Some(Turn::Go) | None if is_due => return Go::Attempt { last_chance: self.has_last_chance() },
-                _ => {}
-            }
+            // A ticket is in its queue for as long as it lives.
+            let wakes = match self.with(|order| order.look(self.id, is_due)).flatten() {
+                None => return Go::Attempt { last_chance: false },
+                Some(Look::Go(go)) => return go,
+                Some(Look::Wait(wakes)) => wakes,
+            };
             match due.filter(|_| !is_due) {
                 Some(due) => tokio::select! {
                     () = sleep_until(due) => {}
-                    () = self.wakes.notified() => {}
+                    () = wakes.notified() => {}
                 },
-                None => self.wakes.notified().await,
+                None => wakes.notified().await,
             }
         }
-    }
-
-    fn has_last_chance(&self) -> bool {
-        let phase = self.with(|order| order.member(self.id).map(|mine| mine.phase)).flatten();
-        phase == Some(Phase::Retrying { last_chance: true })
     }
 
     /// Begins an attempt.

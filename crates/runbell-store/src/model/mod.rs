@@ -12,4 +12,4 @@ pub use queue::{
     NewJob, NewVerdict, Placed, Placement, Recorded, RegisteredNotification, Rooms, RunChange, RunFacts, RunKey,
     StoredHold,
 };
-pub use records::{ProjectSecret, SealedSecret, TaskRecord, TokenRecord};
+pub use records::{INTERNAL, ProjectSecret, SealedSecret, TaskRecord, TokenRecord};

@@ -2,6 +2,10 @@
 
 use runbell_core::Timestamp;
 
+/// What the names of secrets begin with that were made of a notification's params, as in MLRun. They belong to the
+/// notifications that refer to them: callers neither see, make nor delete them, and they go with their last user.
+pub const INTERNAL: &str = "mlrun.notifications.";
+
 /// A secret, sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedSecret {

@@ -10,8 +10,8 @@ use super::lane::{Member, arrange, members};
 use super::ready::{UNKNOWN, flow_id, later, make_due};
 use super::upkeep::forget_lists;
 use super::values::{MATCHED, micros};
-use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
+use crate::model::INTERNAL;
 use crate::model::{
     Accepted, Deliver, FollowUp, Lease, NewJob, NewVerdict, Placed, Placement, RegisteredNotification, RunChange,
     SealedSecret,

@@ -35,8 +35,8 @@ use crate::model::{
     TokenRecord, VerdictRecord,
 };
 use crate::sqlite::writer::Writer;
+use crate::traits::{History, Queue, Records, Upkeep};
 use crate::wakeups::{Waker, Wakeups};
-use crate::{History, Queue, Records, Upkeep};
 use values::micros;
 
 /// How many reading connections are kept.

@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::ready::{UNKNOWN, settle_destination, settle_flow};
 use super::values::{micros, micros_to_wait, timestamp};
-use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
+use crate::model::INTERNAL;
 use crate::model::{ProjectSecret, SealedSecret, TaskRecord, TokenRecord};
 
 pub(super) fn project(connection: &Connection, name: &str) -> StoreResult<Option<String>> {

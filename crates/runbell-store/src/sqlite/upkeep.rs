@@ -7,8 +7,8 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, Statement, ToSql, params};
 
 use super::ready::UNKNOWN;
-use crate::INTERNAL;
 use crate::error::{StoreError, StoreResult};
+use crate::model::INTERNAL;
 
 /// How much is written to find out whether anything can be written, in bytes.
 const PROBE: i64 = 64 * 1024;
