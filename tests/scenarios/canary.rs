@@ -1,7 +1,7 @@
 //! A canary in every secret field is in no output, whatever happens.
 
-use runbell_testkit::smtp::{FakeSmtp, Fault, Step};
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::smtp::{FakeSmtp, SmtpFault, Step};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::json;
 
 use crate::tools::{Folder, Said, runbell, say, say_with};
@@ -30,20 +30,20 @@ async fn no_output_holds_a_secret() {
     let peer = FakeHttp::start().await;
     // It repeats the login it refuses.
     let smtp = FakeSmtp::start().await;
-    smtp.fault(Step::Auth, Fault::Say("535 5.7.8 {} is wrong".to_owned()), usize::MAX);
+    smtp.fault(Step::Auth, SmtpFault::Say("535 5.7.8 {} is wrong".to_owned()), usize::MAX);
     let folder = Folder::new();
     let hostile = format!("echo {CANARY} >&2; exit 1");
     // The last three are tried again, so they are only pushed.
     for (what, answer) in [
-        ("success", Answer::ok()),
-        ("redirect", Answer::redirect(301, format!("http://{CANARY}.invalid/"))),
-        ("refused", Answer::status(403).body(CANARY)),
-        ("gone", Answer::status(404).echoing()),
-        ("throttled", Answer::status(429).header("retry-after", "100")),
-        ("broken", Answer::status(500).header("retry-after", "100").echoing()),
-        ("closed", Answer::close()),
-        ("garbage", Answer::garbage()),
-        ("unreachable", Answer::ok()),
+        ("success", FakeAnswer::ok()),
+        ("redirect", FakeAnswer::redirect(301, format!("http://{CANARY}.invalid/"))),
+        ("refused", FakeAnswer::status(403).body(CANARY)),
+        ("gone", FakeAnswer::status(404).echoing()),
+        ("throttled", FakeAnswer::status(429).header("retry-after", "100")),
+        ("broken", FakeAnswer::status(500).header("retry-after", "100").echoing()),
+        ("closed", FakeAnswer::close()),
+        ("garbage", FakeAnswer::garbage()),
+        ("unreachable", FakeAnswer::ok()),
     ] {
         peer.answer_always(answer);
         let base = peer.url("");

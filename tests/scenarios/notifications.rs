@@ -1,6 +1,6 @@
 //! From a command to its targets.
 
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::Value;
 
 use crate::tools::{Folder, runbell, say};
@@ -45,7 +45,7 @@ async fn slack_and_webhook_at_once_with_a_start() {
 #[tokio::test]
 async fn a_target_that_comes_back_gets_the_same_key_again() {
     let peer = FakeHttp::start().await;
-    peer.answer(Answer::status(503).header("retry-after", "0"));
+    peer.answer(FakeAnswer::status(503).header("retry-after", "0"));
     let spec = format!("webhook:url={}", peer.url("/x"));
     let said = run(&["--notify", &spec, "--", "true"], &[]).await;
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
@@ -56,7 +56,7 @@ async fn a_target_that_comes_back_gets_the_same_key_again() {
 #[tokio::test]
 async fn failures_are_told_and_change_no_exit_code() {
     let peer = FakeHttp::start().await;
-    peer.answer_always(Answer::redirect(302, "http://elsewhere.invalid/CANARY"));
+    peer.answer_always(FakeAnswer::redirect(302, "http://elsewhere.invalid/CANARY"));
     let spec = format!("webhook:url={},name=w", peer.url("/x"));
     let said = run(&["--notify", &spec, "--", "sh", "-c", "exit 7"], &[]).await;
     assert_eq!(said.code, Some(7));

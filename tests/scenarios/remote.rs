@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use runbell_core::{DeliveryKey, RunSnapshot, RunState};
-use runbell_testkit::{Answer, FakeHttp, Request};
+use runbell_testkit::{FakeAnswer, FakeHttp, Request};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
@@ -17,8 +17,8 @@ use crate::canary::{CANARY, forms};
 use crate::tools::{Folder, Said, runbell, say};
 
 /// What Runbell's server answers to an event.
-fn taken() -> Answer {
-    Answer::status(200).body(r#"{"version": 1, "deliveries": [], "verdicts": []}"#)
+fn taken() -> FakeAnswer {
+    FakeAnswer::status(200).body(r#"{"version": 1, "deliveries": [], "verdicts": []}"#)
 }
 
 /// A server that takes every event.
@@ -255,7 +255,7 @@ async fn the_next_run_sends_what_the_last_one_left() {
 #[tokio::test]
 async fn an_answer_that_is_lost_is_asked_for_again() {
     let (folder, peer) = (Folder::new(), server().await);
-    peer.answer(Answer::close()).answer(Answer::status(503)).answer(taken()).answer(Answer::reset());
+    peer.answer(FakeAnswer::close()).answer(FakeAnswer::status(503)).answer(taken()).answer(FakeAnswer::reset());
     let config = hook(&folder, "http://127.0.0.1:1/x");
     let said = say(&mut command(&folder, &["run", "--server", &peer.url(""), "-c", &config, "--", "true"]));
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
@@ -269,7 +269,7 @@ async fn an_answer_that_is_lost_is_asked_for_again() {
 async fn what_a_server_refuses_is_told_and_not_kept() {
     let (folder, peer) = (Folder::new(), server().await);
     let detail = format!("notifications[0].params.url: no\n{CANARY}");
-    peer.answer_always(Answer::status(422).body(json!({ "detail": detail }).to_string()));
+    peer.answer_always(FakeAnswer::status(422).body(json!({ "detail": detail }).to_string()));
     let config = hook(&folder, "http://127.0.0.1:1/x");
     let said =
         say(&mut command(&folder, &["run", "--server", &peer.url(""), "-c", &config, "--", "sh", "-c", "exit 5"]));
@@ -287,7 +287,7 @@ async fn a_token_can_be_mended() {
     let (folder, peer) = (Folder::new(), server().await);
     peer.answer_with(|request| match request.header("authorization") {
         Some("Bearer rbt_good") => taken(),
-        _ => Answer::status(401).body(r#"{"detail": "no such token"}"#),
+        _ => FakeAnswer::status(401).body(r#"{"detail": "no such token"}"#),
     });
     let args = ["run", "--server", &peer.url(""), "--", "true"];
     let said = say(command(&folder, &args).env("RUNBELL_TOKEN", "rbt_old"));
@@ -305,7 +305,7 @@ async fn a_token_can_be_mended() {
 #[tokio::test]
 async fn a_server_that_wants_to_be_left_alone_for_long_is_not_waited_for() {
     let (folder, peer) = (Folder::new(), server().await);
-    peer.answer_always(Answer::status(429).header("retry-after", "100"));
+    peer.answer_always(FakeAnswer::status(429).header("retry-after", "100"));
     let started = std::time::Instant::now();
     let said = say(&mut command(&folder, &["run", "--server", &peer.url(""), "--", "true"]));
     assert_eq!((said.code, peer.requests().len(), spooled(&folder).len()), (Some(0), 1, 2), "{}", said.err);
@@ -315,7 +315,7 @@ async fn a_server_that_wants_to_be_left_alone_for_long_is_not_waited_for() {
 #[tokio::test]
 async fn what_is_no_server_of_ours_has_promised_nothing() {
     let (folder, peer) = (Folder::new(), FakeHttp::start().await);
-    peer.answer_always(Answer::ok().body("<html>Welcome!</html>"));
+    peer.answer_always(FakeAnswer::ok().body("<html>Welcome!</html>"));
     let said = say(&mut command(&folder, &["run", "--server", &peer.url(""), "--", "true"]));
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.err.contains("is the URL right?"), "{}", said.err);
@@ -326,10 +326,10 @@ async fn what_is_no_server_of_ours_has_promised_nothing() {
 async fn with_a_fallback_the_same_news_is_sent_from_here() {
     let peer = FakeHttp::start().await;
     for (what, answer, tries) in [
-        ("refused", Some(Answer::status(422)), 1),
-        ("forbidden", Some(Answer::status(403)), 1),
-        ("broken", Some(Answer::status(500)), 3),
-        ("lost", Some(Answer::close()), 3),
+        ("refused", Some(FakeAnswer::status(422)), 1),
+        ("forbidden", Some(FakeAnswer::status(403)), 1),
+        ("broken", Some(FakeAnswer::status(500)), 3),
+        ("lost", Some(FakeAnswer::close()), 3),
         ("down", None, 0),
     ] {
         let (folder, target, hooked) = (Folder::new(), server().await, FakeHttp::start().await);
@@ -374,8 +374,8 @@ async fn with_a_fallback_the_same_news_is_sent_from_here() {
 #[tokio::test]
 async fn a_fallback_that_fails_too_says_so() {
     let (folder, target, hooked) = (Folder::new(), server().await, FakeHttp::start().await);
-    target.answer_always(Answer::status(422));
-    hooked.answer_always(Answer::status(404));
+    target.answer_always(FakeAnswer::status(422));
+    hooked.answer_always(FakeAnswer::status(404));
     let config = hook(&folder, &hooked.url("/hook"));
     let args = [
         "run",
@@ -427,7 +427,7 @@ async fn a_spooled_event_that_is_refused_is_kept_aside_and_told_once() {
     let (folder, down, peer) = (Folder::new(), Down::new(), server().await);
     run_while_down(&folder, &down.url(), "exit 1");
     down.open(&peer);
-    peer.answer(Answer::status(409).body(r#"{"detail": "it has ended"}"#));
+    peer.answer(FakeAnswer::status(409).body(r#"{"detail": "it has ended"}"#));
     let said = say(&mut command(&folder, &["spool", "flush"]));
     assert_eq!(said.code, Some(1), "{}", said.err);
     let lines = said.json();
@@ -458,7 +458,7 @@ async fn only_one_process_sends_what_is_spooled() {
 #[tokio::test]
 async fn no_place_for_a_spool_is_told_and_changes_nothing() {
     let (folder, peer) = (Folder::new(), server().await);
-    peer.answer_always(Answer::status(401));
+    peer.answer_always(FakeAnswer::status(401));
     let file = folder.file("file", "");
     for (name, value) in [("XDG_STATE_HOME", file.as_str()), ("HOME", "relative")] {
         let mut command = runbell(&["run", "--server", &peer.url(""), "--", "sh", "-c", "exit 6"]);

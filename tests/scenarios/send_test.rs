@@ -1,7 +1,7 @@
 //! `runbell send-test`: one SPEC, or some of a file's notifications.
 
 use runbell_testkit::smtp::FakeSmtp;
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 
 use crate::tools::{Folder, Said, runbell, say};
 
@@ -23,7 +23,7 @@ async fn a_spec_is_tried() {
     assert_eq!((line["notification"].as_str(), line["status"].as_str()), (Some("slack-1"), Some("sent")));
     assert!(peer.requests()[0].text().contains("TEST: Run completed in project runbell-test"));
 
-    peer.answer_always(Answer::status(404).body("no_service"));
+    peer.answer_always(FakeAnswer::status(404).body("no_service"));
     let said = send_test(&[&format!("slack:webhook={}", peer.url("/services/T0/B0/x"))]).await;
     assert_eq!(said.code, Some(1));
     assert!(

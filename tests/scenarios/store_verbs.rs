@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Instant;
 
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::{Value, json};
 
 use crate::serving::{PATIENCE, Serving, run, serve_store};
@@ -145,8 +145,8 @@ fn usage_is_told_in_a_line() {
 async fn deliveries_are_found_made_again_and_given_up() {
     let (folder, peer) = (Folder::new(), FakeHttp::start().await);
     peer.answer_with(|request| match request.path.as_str() {
-        "/busy" => Answer::status(503),
-        _ => Answer::status(404),
+        "/busy" => FakeAnswer::status(503),
+        _ => FakeAnswer::status(404),
     });
     let store = store_in(&folder, "runbell.db");
     let server = start(&folder, &store, "{ retry: { waits_secs: [3600] }, limits: { page_size: 2 } }");
@@ -192,7 +192,7 @@ async fn deliveries_are_found_made_again_and_given_up() {
     let cancelled = say(&mut ask(&["cancel", &busy]));
     assert_eq!((cancelled.code, &cancelled.json()[0]["status"]), (Some(0), &json!("superseded")));
 
-    peer.answer_always(Answer::ok());
+    peer.answer_always(FakeAnswer::ok());
     // One that cannot be made again leaves the others alone.
     let replayed = say(&mut ask(&["replay", "999", &old]));
     assert_eq!((replayed.code, replayed.json().len()), (Some(1), 1), "{replayed:?}");
@@ -288,7 +288,7 @@ async fn secrets_go_in_and_only_names_come_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_all_that_a_new_server_needs() {
     let (folder, peer) = (Folder::new(), FakeHttp::start().await);
-    peer.answer_always(Answer::status(503));
+    peer.answer_always(FakeAnswer::status(503));
     let store = store_in(&folder, "runbell.db");
     let config = format!("retry: {{ waits_secs: [{}], jitter: 0 }}", ["1"; 30].join(", "));
     let server = start(&folder, &store, &config);
@@ -304,7 +304,7 @@ async fn a_backup_is_all_that_a_new_server_needs() {
     drop(server);
     done(&say(&mut on(&store, &["backup", &file("on.db"), "--table"])));
 
-    peer.answer_always(Answer::ok());
+    peer.answer_always(FakeAnswer::ok());
     for name in ["over.db", "on.db"] {
         assert_eq!(std::fs::metadata(file(name)).expect("there").permissions().mode() & 0o777, 0o600);
         let copy = store_in(&folder, name);
@@ -316,10 +316,10 @@ async fn a_backup_is_all_that_a_new_server_needs() {
 
     // What is no whole database leaves nothing behind.
     for (answer, why) in [
-        (Answer::ok(), "sent no whole database"),
-        (Answer::half_body(200).body("SQLite format 3\0"), "broke off"),
-        (Answer::status(404).body("<html>CANARY"), "not as Runbell's server does"),
-        (Answer::redirect(302, "http://h/CANARY"), "give the final URL"),
+        (FakeAnswer::ok(), "sent no whole database"),
+        (FakeAnswer::half_body(200).body("SQLite format 3\0"), "broke off"),
+        (FakeAnswer::status(404).body("<html>CANARY"), "not as Runbell's server does"),
+        (FakeAnswer::redirect(302, "http://h/CANARY"), "give the final URL"),
     ] {
         peer.answer(answer);
         let url = peer.url("");

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::{Value, json};
 
 use crate::tools::{Folder, runbell, say, say_with};
@@ -28,7 +28,7 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 #[tokio::test]
 async fn push_tells_one_line_for_each_run_and_notification() {
     let peer = FakeHttp::start().await;
-    peer.answer_with(|request| if request.path.contains("bad") { Answer::status(404) } else { Answer::ok() });
+    peer.answer_with(|request| if request.path.contains("bad") { FakeAnswer::status(404) } else { FakeAnswer::ok() });
     let lines = [
         run("u1", "completed", json!([webhook("good", &peer.url("/good")), webhook("bad", &peer.url("/bad"))])),
         run("u2", "running", json!([webhook("good", &peer.url("/good"))])),
@@ -280,8 +280,8 @@ async fn lines_keep_the_order_of_the_input_and_a_target_that_waits_holds_up_no_o
     let peer = FakeHttp::start().await;
     // The first run's target asks for a second's wait before each further attempt.
     peer.answer_with(|request| match request.path.as_str() {
-        "/slow" => Answer::status(503).header("retry-after", "1"),
-        _ => Answer::ok(),
+        "/slow" => FakeAnswer::status(503).header("retry-after", "1"),
+        _ => FakeAnswer::ok(),
     });
     let mut lines = vec![run("u0", "completed", json!([webhook("w", &peer.url("/slow"))]))];
     lines.extend((1..=300).map(|n| run(&format!("u{n}"), "completed", json!([webhook("w", &peer.url("/fast"))]))));

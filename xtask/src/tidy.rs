@@ -57,32 +57,12 @@ const PLUGIN: &str = "a plugin";
 const HEAVY: &[&str] =
     &["hyper", "reqwest", "rustls", "aws-lc-sys", "ring", "rusqlite", "sqlx", "openssl-sys", "native-tls"];
 
-/// Crates whose circles and type names are only reported until they are mended. Empty: all are refused.
-const NOT_YET: &[&str] = &[
-    "runbell-mail",
-    "runbell-render",
-    "runbell-runtime",
-    "runbell-server",
-    "runbell-slack",
-    "runbell-store",
-    "runbell-testkit",
-    "runbell-webhook",
-];
-
 #[derive(Default)]
 struct Findings(Vec<String>);
 
 impl Findings {
     fn add(&mut self, finding: String) {
         self.0.push(finding);
-    }
-
-    /// Adds a finding about these crates, unless one of them is still left alone.
-    fn add_about<'p>(&mut self, finding: String, mut packages: impl Iterator<Item = &'p str>) {
-        match packages.any(|package| NOT_YET.contains(&package)) {
-            true => println!("not refused yet: {finding}"),
-            false => self.add(finding),
-        }
     }
 }
 
@@ -255,7 +235,7 @@ fn sources(metadata: &Metadata, found: &mut Findings) -> Result<()> {
             let finding = format!(
                 "{name}: {files} use each other in a circle ({uses}); move what several of them use into a file below them"
             );
-            found.add_about(finding, std::iter::once(name));
+            found.add(finding);
         }
         if name != "xtask" && name != "runbell-tests" {
             files.iter().for_each(|(file, text)| names::collect(name, file, text, &mut definitions));
@@ -265,7 +245,7 @@ fn sources(metadata: &Metadata, found: &mut Findings) -> Result<()> {
         let places: Vec<String> = by.iter().map(|(package, file)| format!("{package}/src/{file}")).collect();
         let finding =
             format!("{name}: is the name of different public types ({}); rename all but one", places.join(", "));
-        found.add_about(finding, by.iter().map(|(package, _)| package.as_str()));
+        found.add(finding);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{anyhow, bail};
 use runbell::remote::{AnswerClass, RemoteClient, ServerAnswer};
 use runbell::{Error, ErrorKind, SecretValues, Value};
-use runbell_server::{Config, Purpose, Site};
+use runbell_server::{Config, Instance, Purpose};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
@@ -23,7 +23,7 @@ pub(crate) enum Api {
     /// Over HTTP.
     Remote(RemoteClient),
     /// In this process, with what has to be masked in its answers.
-    Local(Box<Site>, SecretValues),
+    Local(Box<Instance>, SecretValues),
 }
 
 /// Why the API did not carry a request out; one line, free of secrets.
@@ -57,8 +57,8 @@ impl Api {
         if let Some(store) = &options.store {
             let mut config = Config { store: Some(store.clone()), ..Config::default() };
             config.secrets.key_file = key_file.map(Path::to_path_buf);
-            let site = Site::open(&config, runbell::registry()?, purpose).await?;
-            return Ok(Api::Local(Box::new(site), SecretValues::default()));
+            let instance = Instance::open(&config, runbell::registry()?, purpose).await?;
+            return Ok(Api::Local(Box::new(instance), SecretValues::default()));
         }
         let named = options.server.clone().or_else(|| std::env::var(SERVER).ok()).filter(|url| !url.trim().is_empty());
         match server::client(named.as_deref(), &crate::surroundings::context())? {
@@ -91,8 +91,8 @@ impl Api {
         let path = format!("/api/v1/{path}");
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         let answer = match self {
-            Api::Local(site, secrets) => {
-                let asked = site.ask(method, &path, body).await;
+            Api::Local(instance, secrets) => {
+                let asked = instance.ask(method, &path, body).await;
                 let asked = asked.map_err(|error| Refusal::Wrong(error.to_string()))?;
                 ServerAnswer::new(asked.status, asked.body, secrets)
             }
@@ -114,7 +114,7 @@ impl Api {
     /// As [`ask`](Self::ask), and when the file cannot be written; then a part of it may be left.
     pub(crate) async fn backup(&self, file: &Path) -> anyhow::Result<()> {
         let client = match self {
-            Api::Local(site, _) => return site.backup(file).await,
+            Api::Local(instance, _) => return instance.backup(file).await,
             Api::Remote(client) => client,
         };
         let unwritten = |error: std::io::Error| {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use runbell_server::{Config, Tls};
+use runbell_server::{Config, TlsSettings};
 
 use crate::args::ServeArgs;
 use crate::exit::DONE;
@@ -22,7 +22,7 @@ pub(crate) async fn serve(args: &ServeArgs) -> anyhow::Result<u8> {
         config.store = Some(store.clone());
     }
     if let (Some(cert), Some(key)) = (args.tls_cert.clone(), args.tls_key.clone()) {
-        config.tls = Some(Tls { cert, key });
+        config.tls = Some(TlsSettings { cert, key });
     }
     let ready = |url: &str| {
         // A closed standard output does not stop the server.

@@ -1,6 +1,7 @@
 //! Kinds that speak HTTP: what they say of themselves, and the sender made of that.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -52,6 +53,12 @@ pub trait HttpKind: Send + Sync + Debug + 'static {
     fn pace(&self) -> Option<Pace> {
         None
     }
+
+    /// The bucket that the target counts requests by: a hook's URL, a token. May be a secret; see [`Limits::bucket`].
+    /// Default: none is known.
+    fn bucket(&self) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// The sender of an [`HttpKind`].
@@ -71,7 +78,12 @@ impl<K: HttpKind> Http<K> {
         let mut found = Findings::default();
         kind.target().validate("target", cx, &mut found);
         found.into_result()?;
-        let limits = Limits { pace: kind.pace(), timeout: kind.timeout(), ..Limits::of(kind.target().destination()) };
+        let limits = Limits {
+            bucket: kind.bucket(),
+            pace: kind.pace(),
+            timeout: kind.timeout(),
+            ..Limits::of(kind.target().destination())
+        };
         Ok(Http { client: Client::new(cx, &options)?, kind, limits })
     }
 

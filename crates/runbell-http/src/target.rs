@@ -54,6 +54,12 @@ impl TargetUrl {
         self.0.as_ref().map_or_else(|_| "".into(), |target| Arc::clone(&target.destination))
     }
 
+    /// The URL as requests carry it: a secret, without user name and password; empty when it is no URL. A target that
+    /// counts by hook has it as its [bucket](runbell_core::Limits::bucket).
+    pub fn reveal(&self) -> &str {
+        self.0.as_ref().map_or("", |target| &target.text)
+    }
+
     /// Whether the connection is encrypted.
     pub fn is_https(&self) -> bool {
         self.url().is_some_and(|url| url.scheme() == "https")

@@ -10,7 +10,7 @@ use runbell_core::{
     BuildContext, DeliveryKey, Egress, Error, ErrorKind, HttpRequest, IpNet, Result, Retry, SendContext, Timestamp,
 };
 use runbell_http::{Answer, Client, HttpOptions, TargetUrl};
-use runbell_testkit::{Answer as Says, FakeHttp};
+use runbell_testkit::{FakeAnswer as Says, FakeHttp};
 
 fn context() -> BuildContext {
     BuildContext { env: Arc::new(HashMap::new()), ..BuildContext::here() }

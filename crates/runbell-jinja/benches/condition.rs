@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use runbell_core::value::read;
 use runbell_core::{Map, Value};
-use runbell_jinja::{Condition, Outcome, TemplateValue};
+use runbell_jinja::{Condition, Evaluation, TemplateValue};
 
 /// The condition of MLRun's documentation.
 const DRIFT: &str = r#"{{ run["status"]["results"]["drift"] > 0.1 }}"#;
@@ -61,7 +61,7 @@ fn main() {
     let converted = TemplateValue::new(&run);
     let notification = TemplateValue::new(&Value::Map(Map::new()));
     let condition = Condition::compile(DRIFT);
-    assert_eq!(condition.evaluate(&converted, &notification), Outcome::True);
+    assert_eq!(condition.evaluate(&converted, &notification), Evaluation::True);
 
     println!("run: {} bytes of JSON", run.to_json().len());
     let each = per_call(300_000, || drop(black_box(condition.evaluate(black_box(&converted), &notification))));
@@ -99,7 +99,7 @@ fn main() {
                 let outcome = Condition::compile(&source).evaluate(&large, &notification);
                 worst = worst.max(start.elapsed());
                 said = match outcome {
-                    Outcome::Ignored(fault) => format!("{}: {fault}", fault.cause),
+                    Evaluation::Ignored(fault) => format!("{}: {fault}", fault.cause),
                     decided => format!("{decided:?}"),
                 };
             }

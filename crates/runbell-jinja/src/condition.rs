@@ -1,7 +1,7 @@
 //! Conditions: whether a notification is sent, decided by a template over the run and the notification.
 //!
 //! **Invariant:** for every condition and every run [`Condition::evaluate`] returns within milliseconds; it never
-//! panics and never aborts the process. A condition that cannot be decided is [`Outcome::Ignored`], and the
+//! panics and never aborts the process. A condition that cannot be decided is [`Evaluation::Ignored`], and the
 //! notification is sent.
 
 use std::fmt;
@@ -41,7 +41,7 @@ enum Program {
 
 /// The result of a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Evaluation {
     /// Send.
     True,
     /// Do not send.
@@ -51,10 +51,10 @@ pub enum Outcome {
     Ignored(Fault),
 }
 
-impl Outcome {
+impl Evaluation {
     /// Whether the notification is sent: always, unless the condition is false.
     pub fn sends(&self) -> bool {
-        *self != Outcome::False
+        *self != Evaluation::False
     }
 }
 
@@ -90,11 +90,11 @@ impl Condition {
     /// Evaluates the condition for one run and one notification, whose secrets the caller has masked.
     ///
     /// False iff the rendered text, trimmed and in lower case, is one of `0 no n f false off`.
-    pub fn evaluate(&self, run: &TemplateValue, notification: &TemplateValue) -> Outcome {
+    pub fn evaluate(&self, run: &TemplateValue, notification: &TemplateValue) -> Evaluation {
         let variables = || Value::from_object(Variables { run: run.engine(), notification: notification.engine() });
         let result = match &self.0.program {
             Program::Fixed(holds) => Ok(*holds),
-            Program::Broken(fault) => return Outcome::Ignored(fault.clone()),
+            Program::Broken(fault) => return Evaluation::Ignored(fault.clone()),
             Program::Expression(expression) => expression.eval(variables()).map(|value| is_true(&value)),
             Program::Template(environment) => environment
                 .get_template(NAME)
@@ -102,9 +102,9 @@ impl Condition {
                 .map(|text| !is_false_text(&text)),
         };
         match result {
-            Ok(true) => Outcome::True,
-            Ok(false) => Outcome::False,
-            Err(error) => Outcome::Ignored(Fault::of(&error, &self.0.source)),
+            Ok(true) => Evaluation::True,
+            Ok(false) => Evaluation::False,
+            Err(error) => Evaluation::Ignored(Fault::of(&error, &self.0.source)),
         }
     }
 }
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use crate::fault::Cause;
 
-    fn evaluate(source: &str) -> Outcome {
+    fn evaluate(source: &str) -> Evaluation {
         let nothing = TemplateValue::new(&runbell_core::Value::Map(Default::default()));
         Condition::compile(source).evaluate(&nothing, &nothing)
     }
@@ -190,10 +190,10 @@ mod tests {
         for word in
             ["0", "no", "n", "f", "false", "off", "  False\n", "OFF", "{{ 0 }}", "{{ 'No' }}", "{% if 1 %}n{% endif %}"]
         {
-            assert_eq!(evaluate(word), Outcome::False, "{word}");
+            assert_eq!(evaluate(word), Evaluation::False, "{word}");
         }
         for word in ["", " ", "none", "00", "0.0", "{{ 0.0 }}", "{{ none }}", "{{ missing }}", "{{ [] }}"] {
-            assert_eq!(evaluate(word), Outcome::True, "{word}");
+            assert_eq!(evaluate(word), Evaluation::True, "{word}");
         }
     }
 
@@ -222,10 +222,10 @@ mod tests {
             ("\n\n{{ nope() }}x", "line 1: unknown function `nope`"),
             ("x\n\n{{ nope() }}x", "line 3: unknown function `nope`"),
         ] {
-            let Outcome::Ignored(fault) = evaluate(source) else { panic!("{source} is decided") };
+            let Evaluation::Ignored(fault) = evaluate(source) else { panic!("{source} is decided") };
             assert_eq!((fault.cause, fault.to_string()), (Cause::Error, why.to_owned()), "{source}");
         }
         let too_much = evaluate("{{ 'a' * 999999999 }}");
-        assert!(matches!(too_much, Outcome::Ignored(Fault { cause: Cause::Fuel, .. })), "{too_much:?}");
+        assert!(matches!(too_much, Evaluation::Ignored(Fault { cause: Cause::Fuel, .. })), "{too_much:?}");
     }
 }

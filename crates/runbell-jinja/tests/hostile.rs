@@ -7,7 +7,7 @@ mod hostile;
 
 use proptest::prelude::*;
 use runbell_core::{Map, Value};
-use runbell_jinja::{Condition, Outcome, TemplateValue, Text, Variables};
+use runbell_jinja::{Condition, Evaluation, TemplateValue, Text, Variables};
 
 /// The variables of a body's texts.
 fn variables(run: &TemplateValue) -> Variables {
@@ -23,7 +23,7 @@ fn no_condition_aborts() {
     for (name, source) in hostile::conditions() {
         assert!(source.len() <= 4096, "{name} is longer than what is taken");
         let outcome = Condition::compile(&source).evaluate(&run, &notification);
-        if let Outcome::Ignored(fault) = &outcome {
+        if let Evaluation::Ignored(fault) = &outcome {
             let why = fault.to_string();
             assert!(why.lines().count() == 1 && why.len() < 200, "{name}: {why}");
             assert!(!why.contains("lorem"), "{name} quotes the run: {why}");
@@ -73,7 +73,7 @@ fn no_text_needs_a_large_stack() {
 fn too_long_is_ignored() {
     let nothing = TemplateValue::new(&Value::Map(Map::new()));
     for source in ["{{ 1 }}".repeat(1000), "é".repeat(2049), "x".repeat(1 << 20)] {
-        assert!(matches!(Condition::compile(&source).evaluate(&nothing, &nothing), Outcome::Ignored(..)));
+        assert!(matches!(Condition::compile(&source).evaluate(&nothing, &nothing), Evaluation::Ignored(..)));
     }
 }
 

@@ -6,7 +6,7 @@
 mod vector_file;
 
 use runbell_core::Value;
-use runbell_jinja::{Condition, Outcome, TemplateValue};
+use runbell_jinja::{Condition, Evaluation, TemplateValue};
 use vector_file::{cases, text, vectors};
 
 /// Number 18: MLRun does not trim the text, so a false word with white space around it sends there.
@@ -43,11 +43,11 @@ fn conditions() {
         let outcome = Condition::compile(source).evaluate(run, notification);
         let expected = *case.get("expected").expect("expected") == Value::Bool(true);
         if differs_by_trimming(case) {
-            assert!(expected && outcome == Outcome::False, "{source:?} has spaces around it and does not differ");
+            assert!(expected && outcome == Evaluation::False, "{source:?} has spaces around it and does not differ");
             trimmed += 1;
         } else if outcome.sends() != expected {
             wrong.push(format!("{source:?}: expected {expected}, got {outcome:?}"));
-        } else if case.get("error").is_some() != matches!(outcome, Outcome::Ignored(..))
+        } else if case.get("error").is_some() != matches!(outcome, Evaluation::Ignored(..))
             && case.get("via").is_none()
             && !changes_the_run(source)
         {
@@ -67,9 +67,9 @@ fn conditions_as_jinja2_decides_them() {
         let source = text(case, "template");
         let outcome = Condition::compile(source).evaluate(&run, &notification);
         let verdict = match &outcome {
-            Outcome::True => "true",
-            Outcome::False => "false",
-            Outcome::Ignored(..) => "ignored",
+            Evaluation::True => "true",
+            Evaluation::False => "false",
+            Evaluation::Ignored(..) => "ignored",
         };
         assert_eq!(verdict, text(case, "verdict"), "{source}: {outcome:?}");
     }

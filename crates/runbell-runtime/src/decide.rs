@@ -8,7 +8,7 @@ use runbell_core::{
     ConditionOutcome, DeliveryKey, Error, ErrorKind, Job, Lane, Links, Look, Message, Notification, REDACTED, Reason,
     Rendered, Result, RunSnapshot, SecretValues, Subject, Transition, Value, Verdict, text, verdict,
 };
-use runbell_jinja::{Outcome, TemplateValue};
+use runbell_jinja::{Evaluation, TemplateValue};
 use runbell_render::text::compose;
 
 use crate::ready::{Preparer, ReadyNotification, Unusable};
@@ -151,9 +151,9 @@ impl Plan {
         let condition = || {
             let run = self.transition.run.view(TemplateValue::new);
             match ready.condition.evaluate(&run, ready.template()) {
-                Outcome::True => ConditionOutcome::True,
-                Outcome::False => ConditionOutcome::False,
-                Outcome::Ignored(fault) => {
+                Evaluation::True => ConditionOutcome::True,
+                Evaluation::False => ConditionOutcome::False,
+                Evaluation::Ignored(fault) => {
                     ConditionOutcome::Ignored { cause: fault.cause.to_string(), why: fault.to_string() }
                 }
             }

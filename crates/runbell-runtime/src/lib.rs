@@ -34,7 +34,9 @@ mod sample;
 mod secrets;
 
 #[cfg(feature = "durable")]
-pub use durable::{Attempted, Dispatcher, DispatcherOptions, Event, EventError, Explained, Observer, Outcome, Taken};
+pub use durable::{
+    AttemptResult, Attempted, Dispatcher, DispatcherOptions, Event, EventError, Explained, Observer, Taken,
+};
 pub use explain::Explanation;
 pub use guard::RunGuard;
 pub use notifier::{Notifier, NotifierBuilder};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runbell_core::{BuildContext, Notification, Place, Registry, Run, RunView as _, Timestamp, Transition, Value};
 use runbell_runtime::remote::{EventQueue, EventQueueOptions, RemoteClient, RemoteEvent, register};
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -19,8 +19,8 @@ fn client(peer: &FakeHttp) -> RemoteClient {
     RemoteClient::new(&peer.url(""), None, &BuildContext::here()).expect("a client")
 }
 
-fn taken() -> Answer {
-    Answer::status(200).body(r#"{"version": 1}"#)
+fn taken() -> FakeAnswer {
+    FakeAnswer::status(200).body(r#"{"version": 1}"#)
 }
 
 fn reported(peer: &FakeHttp) -> Vec<String> {
@@ -31,7 +31,7 @@ fn reported(peer: &FakeHttp) -> Vec<String> {
 #[tokio::test]
 async fn events_keep_their_order_and_the_server_is_asked_until_it_has_them() {
     let peer = FakeHttp::start().await;
-    peer.answer(Answer::status(503)).answer(Answer::close()).answer_always(taken());
+    peer.answer(FakeAnswer::status(503)).answer(FakeAnswer::close()).answer_always(taken());
     let (ready, first) = tokio::sync::oneshot::channel::<()>();
     let queue = EventQueue::start(client(&peer), EventQueueOptions::default(), async { drop(first.await) });
     for uid in ["a", "b", "c"] {
@@ -47,7 +47,7 @@ async fn events_keep_their_order_and_the_server_is_asked_until_it_has_them() {
 #[tokio::test]
 async fn events_that_are_not_reported_come_back_in_order_at_the_stop() {
     let peer = FakeHttp::start().await;
-    peer.answer(taken()).answer_always(Answer::black_hole());
+    peer.answer(taken()).answer_always(FakeAnswer::black_hole());
     let queue = EventQueue::start(client(&peer), EventQueueOptions::default(), async {});
     for uid in ["a", "b", "c"] {
         queue.enqueue(event(uid));
@@ -62,8 +62,8 @@ async fn events_that_are_not_reported_come_back_in_order_at_the_stop() {
 #[tokio::test]
 async fn a_blocked_event_or_a_long_wait_ends_the_pass() {
     for (answer, part) in [
-        (Answer::status(403).body(r#"{"detail": "not this project"}"#), "403: not this project"),
-        (Answer::status(503).header("retry-after", "31"), "503"),
+        (FakeAnswer::status(403).body(r#"{"detail": "not this project"}"#), "403: not this project"),
+        (FakeAnswer::status(503).header("retry-after", "31"), "503"),
     ] {
         let peer = FakeHttp::start().await;
         peer.answer_always(answer);
@@ -81,8 +81,8 @@ async fn a_blocked_event_or_a_long_wait_ends_the_pass() {
 async fn what_is_given_up_is_handed_over_once() {
     let peer = FakeHttp::start().await;
     peer.answer_with(|request| match request.path.contains("/a/") {
-        true => Answer::status(422),
-        false => Answer::status(502),
+        true => FakeAnswer::status(422),
+        false => FakeAnswer::status(502),
     });
     let given_up: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
     let kept = Arc::clone(&given_up);

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use tower::ServiceExt as _;
 
 use crate::app;
-use crate::site::Site;
+use crate::instance::Instance;
 
 /// An answer of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Asked {
     pub body: Vec<u8>,
 }
 
-impl Site {
+impl Instance {
     /// Asks the API, as the owner of the store: no token is needed. `path` is the whole path with its query, such as
     /// `/api/v1/tokens`.
     ///

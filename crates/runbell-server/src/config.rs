@@ -20,7 +20,7 @@ pub struct Config {
     /// The store: `sqlite://FILE`, or the file's path. Default `sqlite://runbell.db`.
     pub store: Option<String>,
     /// Certificate and key, for HTTPS.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsSettings>,
     /// The UI that messages link to: `{ui_url}/projects/{project}/jobs/monitor-jobs/{name}/{uid}/overview`.
     pub ui_url: Option<String>,
     /// SMTP defaults: params of the `mail` kind for what notifications leave out, such as `server_host`, `server_port`,
@@ -38,20 +38,20 @@ pub struct Config {
     /// A PEM file of certificate authorities to trust besides the system's. Default the one that `RUNBELL_CA_FILE` names.
     pub ca_file: Option<PathBuf>,
     /// When deliveries are tried again.
-    pub retry: Retry,
+    pub retry: RetrySettings,
     /// How many days finished deliveries and ended runs are kept. Default 30.
     pub retention_days: Option<u32>,
     /// Notifications to the operator about deliveries that failed for good; written as those of a run.
     #[schemars(with = "Vec<std::collections::BTreeMap<String, serde_json::Value>>")]
     pub on_failure: Vec<Value>,
     /// What requests may ask for.
-    pub limits: Limits,
+    pub limits: ServerLimits,
 }
 
 /// Certificate and key, for HTTPS.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
+pub struct TlsSettings {
     /// PEM file of the certificate and those that vouch for it.
     pub cert: PathBuf,
     /// PEM file of its key.
@@ -71,20 +71,20 @@ pub struct Secrets {
 /// When deliveries are tried again.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Retry {
+pub struct RetrySettings {
     /// Seconds to wait after the first, second, … failed attempt; one more attempt than waits is made. Default 5, 30, 120,
     /// 600, 3600, 10800, 21600, 43200.
     pub waits_secs: Option<Vec<f64>>,
     /// How far a wait may be off, as a fraction from 0 to 1. Default 0.2.
     pub jitter: Option<f64>,
-    /// The longest Retry-After that is obeyed, in seconds; a longer one ends the delivery. Default 86400.
+    /// The longest RetrySettings-After that is obeyed, in seconds; a longer one ends the delivery. Default 86400.
     pub longest_wait_secs: Option<f64>,
 }
 
 /// What requests may ask for.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct Limits {
+pub struct ServerLimits {
     /// The largest body, in bytes. Default 4194304.
     pub body_bytes: usize,
     /// The most items on a page. Default 1000.
@@ -95,9 +95,9 @@ pub struct Limits {
     pub attempts_at_once: usize,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
-        Limits { body_bytes: 4 * 1024 * 1024, page_size: 1_000, request_secs: 30, attempts_at_once: 256 }
+        ServerLimits { body_bytes: 4 * 1024 * 1024, page_size: 1_000, request_secs: 30, attempts_at_once: 256 }
     }
 }
 
@@ -184,8 +184,8 @@ impl Config {
     ///
     /// # Errors
     /// When one allows nothing.
-    pub fn checked_limits(&self) -> anyhow::Result<&Limits> {
-        let Limits { body_bytes, page_size, request_secs, attempts_at_once } = self.limits;
+    pub fn checked_limits(&self) -> anyhow::Result<&ServerLimits> {
+        let ServerLimits { body_bytes, page_size, request_secs, attempts_at_once } = self.limits;
         let all = [body_bytes, page_size, attempts_at_once, usize::try_from(request_secs).unwrap_or(usize::MAX)];
         if all.contains(&0) {
             bail!("limits: must all be above 0");

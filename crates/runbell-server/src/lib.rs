@@ -1,7 +1,7 @@
 //! Runbell's server: an HTTP API over durable dispatch.
 //!
 //! [`serve`] is the whole of it: it reads a [`Config`], opens the store, delivers what the store holds, and answers
-//! requests until it is asked to stop. [`Site::open`] and [`Site::ask`] are the same without the network, for those who look
+//! requests until it is asked to stop. [`Instance::open`] and [`Instance::ask`] are the same without the network, for those who look
 //! after a store's file by hand.
 //!
 //! **Invariant:** an event is answered with success only after its commit.
@@ -16,22 +16,22 @@ mod ask;
 mod auth;
 mod body;
 mod config;
+mod instance;
 mod keys;
 mod listen;
 mod metrics;
 mod openapi;
 mod page;
 mod routes;
-mod site;
 mod smtp;
 mod state;
 mod tokens;
 mod upkeep;
 
 pub use ask::Asked;
-pub use config::{Config, Limits, Retry, Secrets, Tls};
+pub use config::{Config, RetrySettings, Secrets, ServerLimits, TlsSettings};
+pub use instance::{Instance, Purpose};
 pub use listen::serve;
-pub use site::{Purpose, Site};
 
 /// The schema of the configuration's file.
 pub fn config_schema() -> serde_json::Value {

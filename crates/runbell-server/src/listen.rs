@@ -12,7 +12,7 @@ use runbell_core::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
-use crate::site::{Site, Use};
+use crate::instance::{Instance, Use};
 use crate::{app, upkeep};
 
 /// Where to listen unless the configuration says otherwise.
@@ -54,8 +54,8 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
     // A limit on the size of files is a full disk to the store; the signal that tells of it would end this process.
     let _handled = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let address = listener.local_addr()?;
-    let site = Site::open_for(config, registry, Use::Serving(address)).await?;
-    let app = site.app.clone();
+    let instance = Instance::open_for(config, registry, Use::Serving(address)).await?;
+    let app = instance.app.clone();
     app.dispatcher.deliver();
     let upkeep = tokio::spawn(upkeep::keep_up(app.clone(), config.retention()));
     let handle = Handle::new();
@@ -76,10 +76,10 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
         }
     };
     upkeep.abort();
-    site.stop(ATTEMPTS).await;
+    instance.stop(ATTEMPTS).await;
     // The last who has the store closes it, and leaves one file instead of three.
-    let store = Arc::downgrade(site.app.dispatcher.store());
-    drop((site, upkeep.await));
+    let store = Arc::downgrade(instance.app.dispatcher.store());
+    drop((instance, upkeep.await));
     let closed = async {
         while store.strong_count() > 0 {
             tokio::time::sleep(CLOSING / 100).await;

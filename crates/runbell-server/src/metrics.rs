@@ -6,7 +6,7 @@ use prometheus::{
     Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, exponential_buckets,
 };
-use runbell_runtime::{Attempted, Outcome};
+use runbell_runtime::{AttemptResult, Attempted};
 use runbell_store::Backlog;
 
 /// All figures of a server.
@@ -87,17 +87,17 @@ impl Metrics {
     pub(crate) fn attempted(&self, attempted: &Attempted) {
         let Attempted { kind, outcome, error, took, since_accepted } = *attempted;
         let word = match outcome {
-            Outcome::Sent => "sent",
-            Outcome::Retry => "retry",
-            Outcome::Failed => "failed",
+            AttemptResult::Sent => "sent",
+            AttemptResult::Retry => "retry",
+            AttemptResult::Failed => "failed",
         };
         let error = error.map_or("", |error| error.as_str());
         self.attempts.with_label_values(&[kind, word, error]).inc();
         self.attempt_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
         match outcome {
-            Outcome::Sent => self.sent_seconds.observe(since_accepted.as_secs_f64()),
-            Outcome::Failed => self.failed.with_label_values(&[kind]).inc(),
-            Outcome::Retry => {}
+            AttemptResult::Sent => self.sent_seconds.observe(since_accepted.as_secs_f64()),
+            AttemptResult::Failed => self.failed.with_label_values(&[kind]).inc(),
+            AttemptResult::Retry => {}
         }
     }
 

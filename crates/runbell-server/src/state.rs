@@ -7,7 +7,7 @@ use std::sync::Arc;
 use runbell_core::Clock;
 use runbell_runtime::Dispatcher;
 
-use crate::config::Limits;
+use crate::config::ServerLimits;
 use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 
@@ -24,7 +24,7 @@ pub(crate) struct Inner {
     /// Requests come from this very process.
     pub(crate) is_local: bool,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ServerLimits,
     pub(crate) ui_url: Option<String>,
     /// Where backups are put together.
     pub(crate) folder: PathBuf,

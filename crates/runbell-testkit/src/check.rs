@@ -1,7 +1,10 @@
 //! One named check of a contract, and how it fails.
 
+use std::error::Error as StdError;
 use std::fmt::{Debug, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use runbell_core::Error;
 
 /// Which check of which contract is under way.
 #[derive(Debug, Clone)]
@@ -42,4 +45,15 @@ impl Check {
     pub(crate) fn equal<T: PartialEq + Debug>(&self, what: &str, seen: &T, wanted: &T) {
         self.ensure(seen == wanted, || format!("{what} is {seen:?}, not {wanted:?}"));
     }
+}
+
+/// Everything an error can print: itself, its reason, its causes.
+pub(crate) fn everything_about(error: &Error) -> String {
+    let mut text = format!("{error} {error:?} {error:#?} {}", error.reason());
+    let mut source: Option<&dyn StdError> = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(" {cause} {cause:?}"));
+        source = cause.source();
+    }
+    text
 }

@@ -31,7 +31,7 @@ mod text;
 
 pub use context::{BrokenOutput, FixedClock, Recorder, TestContext};
 pub use delivery::{delivery_contract, delivery_contract_in};
-pub use http::{Answer, FakeHttp, Hold, Request};
+pub use http::{FakeAnswer, FakeHttp, Hold, Request};
 #[cfg(feature = "smtp")]
 pub use mail::mail_contract;
 pub use params::{params_contract, params_contract_in};

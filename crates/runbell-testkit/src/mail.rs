@@ -12,12 +12,13 @@ use tokio::task::JoinSet;
 
 use crate::canary::{Canaries, plant};
 use crate::check::Check;
+use crate::check::everything_about;
 use crate::context::TestContext;
-use crate::delivery::{everything_about, unharmed};
+use crate::delivery::unharmed;
 use crate::logs;
 use crate::params::{kind_of, map_of};
 use crate::samples::{hostile_messages, message_about, sample_message, sample_run};
-use crate::smtp::{FakeSmtp, Fault, Step};
+use crate::smtp::{FakeSmtp, SmtpFault, Step};
 
 const CONTRACT: &str = "mail_contract";
 
@@ -198,7 +199,7 @@ impl Subject<'_> {
                 let check = self.check(format!("{answer} at {step:?}"));
                 let sender = self.sender(&check);
                 let message = sample_message("refused");
-                self.peer.fault(step, Fault::Say(answer.to_owned()), usize::MAX);
+                self.peer.fault(step, SmtpFault::Say(answer.to_owned()), usize::MAX);
                 let (error, _) = self.failure(&check, &sender, &message, 1).await;
                 check.equal("whether it is retried", &(error.retry_advice() != Retry::Never), &retried);
                 check.ensure(!error.is_ambiguous(), || "it is ambiguous, although the server has answered".to_owned());
@@ -226,7 +227,7 @@ impl Subject<'_> {
         }
         for (answer, retried) in [("535 5.7.8 {}", false), ("454 4.7.0 {}", true)] {
             let sender = self.sender(&check);
-            self.peer.fault(Step::Auth, Fault::Say(answer.to_owned()), 1);
+            self.peer.fault(Step::Auth, SmtpFault::Say(answer.to_owned()), 1);
             let (error, _) = self.failure(&check, &sender, &sample_message("login"), 1).await;
             check.equal("whether it is retried", &(error.retry_advice() != Retry::Never), &retried);
             if !retried {
@@ -284,7 +285,7 @@ impl Subject<'_> {
 
     async fn connections(&self) {
         for step in Step::PLAIN {
-            for fault in [Fault::Close, Fault::Say("¡no SMTP at all!".to_owned())] {
+            for fault in [SmtpFault::Close, SmtpFault::Say("¡no SMTP at all!".to_owned())] {
                 let check = self.check(format!("{fault:?} at {step:?}"));
                 let sender = self.sender(&check);
                 self.peer.fault(step, fault, 1);
@@ -297,7 +298,7 @@ impl Subject<'_> {
             }
             let check = self.check(format!("silence at {step:?}"));
             let sender = self.sender(&check);
-            self.peer.fault(step, Fault::Hang, 1);
+            self.peer.fault(step, SmtpFault::Hang, 1);
             let (message, begun) = (sample_message("silent"), self.steps(step) + 1);
             let payload = self.render(&check, &sender, &message);
             let written = AtomicBool::new(false);
@@ -324,11 +325,11 @@ impl Subject<'_> {
         }
         check.equal("the number of connections", &(self.peer.connections() - before), &1);
         let check = self.check("a kept connection that was closed meanwhile");
-        self.peer.fault(Step::Reset, Fault::Close, 1);
+        self.peer.fault(Step::Reset, SmtpFault::Close, 1);
         self.success(&check, &sender, &sample_message("four"), 1).await;
         check.equal("the number of mails", &self.peer.take_mails().len(), &4);
         let check = self.check("a kept connection that the server gives up");
-        self.peer.fault(Step::Reset, Fault::Say("421 4.4.2 idle for too long".to_owned()), 1);
+        self.peer.fault(Step::Reset, SmtpFault::Say("421 4.4.2 idle for too long".to_owned()), 1);
         self.success(&check, &sender, &sample_message("five"), 1).await;
     }
 

@@ -11,7 +11,7 @@ use runbell_core::{
 use serde_json::Value as Json;
 
 use crate::canary::{Canaries, Canary, candidates, plant};
-use crate::check::Check;
+use crate::check::{Check, everything_about};
 use crate::context::TestContext;
 
 const CONTRACT: &str = "params_contract";
@@ -84,7 +84,7 @@ fn names(finding: &Finding, field: &str) -> bool {
 }
 
 fn everything(error: &Error) -> String {
-    crate::delivery::everything_about(error)
+    everything_about(error)
 }
 
 impl<K: SenderKind> Subject<K> {

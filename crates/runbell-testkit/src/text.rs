@@ -10,8 +10,9 @@ use runbell_core::{
 };
 
 use crate::check::Check;
+use crate::check::everything_about;
 use crate::context::{BrokenOutput, TestContext};
-use crate::delivery::{everything_about, unharmed};
+use crate::delivery::unharmed;
 use crate::params::{kind_of, map_of};
 use crate::samples::{hostile_messages, sample_message};
 

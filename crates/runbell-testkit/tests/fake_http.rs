@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 
 fn connect(peer: &FakeHttp) -> TcpStream {
     TcpStream::connect(peer.address()).expect("it accepts")
@@ -45,39 +45,41 @@ async fn requests_are_recorded_in_full() {
 #[tokio::test]
 async fn answers_come_in_line_then_by_request_then_as_usual() {
     let peer = FakeHttp::start().await;
-    peer.answer(Answer::status(503).header("retry-after", "7")).answer(Answer::redirect(302, "/b"));
-    assert!(post(&peer, "/").starts_with("HTTP/1.1 503 Answer\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n"));
+    peer.answer(FakeAnswer::status(503).header("retry-after", "7")).answer(FakeAnswer::redirect(302, "/b"));
+    assert!(post(&peer, "/").starts_with("HTTP/1.1 503 FakeAnswer\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n"));
     assert!(post(&peer, "/").contains("location: /b\r\n"));
     assert!(post(&peer, "/").ends_with("\r\n\r\nok"));
-    peer.answer_with(|request| Answer::status(if request.path == "/a" { 201 } else { 404 }));
+    peer.answer_with(|request| FakeAnswer::status(if request.path == "/a" { 201 } else { 404 }));
     assert!(post(&peer, "/a").starts_with("HTTP/1.1 201 "));
     assert!(post(&peer, "/b").starts_with("HTTP/1.1 404 "));
-    peer.answer_always(Answer::status(204).body("never sent"));
+    peer.answer_always(FakeAnswer::status(204).body("never sent"));
     let answer = post(&peer, "/a");
     assert!(answer.starts_with("HTTP/1.1 204 ") && !answer.contains("content-length") && !answer.contains("never"));
-    assert!(peer.answer(Answer::ok().echoing()).take_requests().len() == 6 && peer.requests().is_empty());
+    assert!(peer.answer(FakeAnswer::ok().echoing()).take_requests().len() == 6 && peer.requests().is_empty());
 }
 
 #[tokio::test]
 async fn faults_are_what_they_say() {
     let peer = FakeHttp::start().await;
-    let answer = |answer: Answer| {
+    let answer = |answer: FakeAnswer| {
         peer.answer(answer);
         post(&peer, "/")
     };
-    assert_eq!(answer(Answer::close()), "");
-    assert_eq!(answer(Answer::reset()), "");
-    let half = answer(Answer::half_head());
+    assert_eq!(answer(FakeAnswer::close()), "");
+    assert_eq!(answer(FakeAnswer::reset()), "");
+    let half = answer(FakeAnswer::half_head());
     assert!(half.starts_with("HTTP/1.1 200 ") && !half.contains("\r\n\r\n"));
-    assert!(answer(Answer::half_body(200).body("part")).ends_with("content-length: 4100\r\n\r\npart"));
-    assert!(!answer(Answer::garbage()).contains("HTTP"));
-    assert!(answer(Answer::status(400).echoing()).ends_with("POST /\nHost: x\nConnection: close\nContent-Length: 2\n"));
+    assert!(answer(FakeAnswer::half_body(200).body("part")).ends_with("content-length: 4100\r\n\r\npart"));
+    assert!(!answer(FakeAnswer::garbage()).contains("HTTP"));
+    assert!(
+        answer(FakeAnswer::status(400).echoing()).ends_with("POST /\nHost: x\nConnection: close\nContent-Length: 2\n")
+    );
 }
 
 #[tokio::test]
 async fn endless_answers_are_counted_until_the_client_has_had_enough() {
     let peer = FakeHttp::start().await;
-    for answer in [Answer::endless_body(200), Answer::endless_head()] {
+    for answer in [FakeAnswer::endless_body(200), FakeAnswer::endless_head()] {
         peer.take_requests();
         peer.answer(answer);
         let mut stream = connect(&peer);
@@ -93,7 +95,7 @@ async fn endless_answers_are_counted_until_the_client_has_had_enough() {
 #[tokio::test]
 async fn a_held_answer_waits_and_notices_a_client_that_leaves() {
     let peer = FakeHttp::start().await;
-    let (answer, hold) = Answer::ok().held();
+    let (answer, hold) = FakeAnswer::ok().held();
     peer.answer(answer);
     let mut stream = connect(&peer);
     stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
@@ -106,7 +108,7 @@ async fn a_held_answer_waits_and_notices_a_client_that_leaves() {
     stream.read_to_string(&mut text).expect("the answer");
     assert!(text.ends_with("ok"));
 
-    for answer in [Answer::ok().held(), (Answer::black_hole(), Answer::ok().held().1)] {
+    for answer in [FakeAnswer::ok().held(), (FakeAnswer::black_hole(), FakeAnswer::ok().held().1)] {
         peer.take_requests();
         peer.answer(answer.0);
         let mut stream = connect(&peer);
@@ -127,7 +129,7 @@ async fn refused_ports_refuse_and_dropping_ends_it_all() {
     let before = peer.connections();
     peer.settle().await;
     assert_eq!(peer.connections(), before);
-    peer.answer(Answer::black_hole());
+    peer.answer(FakeAnswer::black_hole());
     let mut open = connect(&peer);
     open.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     peer.until_requests(1).await;

@@ -138,4 +138,9 @@ impl HttpKind for Comment {
     fn pace(&self) -> Option<Pace> {
         Some(self.forge.pace())
     }
+
+    /// GitHub and GitLab count by the token's user, on each server.
+    fn bucket(&self) -> Option<Arc<str>> {
+        Some(format!("{} {}", self.target.destination(), self.token.reveal().trim()).into())
+    }
 }

@@ -1,7 +1,7 @@
 //! The kind keeps the promises of every kind.
 
 use runbell_git::Git;
-use runbell_testkit::{Answer, FakeHttp, TestContext, delivery_contract, params_contract, params_contract_in};
+use runbell_testkit::{FakeAnswer, FakeHttp, TestContext, delivery_contract, params_contract, params_contract_in};
 use serde_json::json;
 
 #[test]
@@ -35,7 +35,7 @@ fn params_from_the_environment() {
 #[tokio::test]
 async fn delivery_to_github() {
     let peer = FakeHttp::start().await;
-    peer.answer_always(Answer::status(201).body(r#"{"id": 5}"#));
+    peer.answer_always(FakeAnswer::status(201).body(r#"{"id": 5}"#));
     let params = json!({ "repo": "octo/run-bell", "token": "ghp_0123456789", "issue": 7, "server": peer.url("") });
     delivery_contract::<Git>(&peer, params).await;
 }
@@ -43,7 +43,7 @@ async fn delivery_to_github() {
 #[tokio::test]
 async fn delivery_to_gitlab() {
     let peer = FakeHttp::start().await;
-    peer.answer_always(Answer::status(201).body(r#"{"id": 5}"#));
+    peer.answer_always(FakeAnswer::status(201).body(r#"{"id": 5}"#));
     let params = json!({ "repo": "g/s/p", "token": "glpat-0123456789", "merge_request": 12, "gitlab": true, "server": peer.url("") });
     delivery_contract::<Git>(&peer, params).await;
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use runbell_core::{
     BuildContext, Message, Payload, Receipt, Registry, Result, RunState, SendContext, Sender, Timestamp, Value,
 };
-use runbell_testkit::{Answer, FakeHttp, Request, SAMPLE_TIME, TestContext, message_about, sample_step};
+use runbell_testkit::{FakeAnswer, FakeHttp, Request, SAMPLE_TIME, TestContext, message_about, sample_step};
 use serde_json::{Value as Json, json};
 
 /// A repository's comments, as GitHub or GitLab keeps them.
@@ -41,13 +41,13 @@ impl Thread {
         self.last
     }
 
-    fn answer(&mut self, request: &Request) -> Answer {
+    fn answer(&mut self, request: &Request) -> FakeAnswer {
         self.requests += 1;
         if self.delete_after == Some(self.requests) {
             self.comments.retain(|id, _| self.foreign.contains(id));
         }
         if self.refused.is_some_and(|token| request.header("authorization") == Some(token)) {
-            return Answer::status(401);
+            return FakeAnswer::status(401);
         }
         let shown = |id: u64, body: &str| json!({ "id": id, "body": body, "user": { "login": "bot" } });
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
@@ -60,7 +60,7 @@ impl Thread {
                     query.split('&').find_map(|pair| pair.strip_prefix("page=")).expect("a page").parse().expect("it");
                 let (page, size) = (if self.turns_no_pages { 1 } else { page }, self.page_size.unwrap_or(100));
                 let all = self.comments.iter().skip((page - 1) * size).take(size);
-                let answer = Answer::ok().body(Json::from_iter(all.map(|(id, body)| shown(*id, body))).to_string());
+                let answer = FakeAnswer::ok().body(Json::from_iter(all.map(|(id, body)| shown(*id, body))).to_string());
                 match self.turns_no_pages || page * size < self.comments.len() {
                     true if self.turns_no_pages || self.page_size.is_some() => answer
                         .header("Link", r#"<https://api.test/x?page=2>; rel="next", <https://api.test/x>; rel="last""#),
@@ -71,22 +71,22 @@ impl Thread {
                 let body = said();
                 let id = self.add(&body);
                 if std::mem::take(&mut self.lose_next_answer) {
-                    return Answer::reset();
+                    return FakeAnswer::reset();
                 }
-                Answer::status(201).body(shown(id, &body).to_string())
+                FakeAnswer::status(201).body(shown(id, &body).to_string())
             }
-            (_, false, Some((id, _))) if self.listed_only.contains(&id) => Answer::status(404),
-            (_, false, None) => Answer::status(404).body(r#"{"message": "Not Found"}"#),
-            ("GET", false, Some((id, body))) => Answer::ok().body(shown(id, &body).to_string()),
+            (_, false, Some((id, _))) if self.listed_only.contains(&id) => FakeAnswer::status(404),
+            (_, false, None) => FakeAnswer::status(404).body(r#"{"message": "Not Found"}"#),
+            ("GET", false, Some((id, body))) => FakeAnswer::ok().body(shown(id, &body).to_string()),
             ("PATCH" | "PUT", false, Some((id, _))) if self.foreign.contains(&id) => {
-                Answer::status(403).body(r#"{"message": "Must have admin rights to Repository."}"#)
+                FakeAnswer::status(403).body(r#"{"message": "Must have admin rights to Repository."}"#)
             }
             ("PATCH" | "PUT", false, Some((id, _))) => {
                 let body = said();
                 self.comments.insert(id, body.clone());
-                Answer::ok().body(shown(id, &body).to_string())
+                FakeAnswer::ok().body(shown(id, &body).to_string())
             }
-            _ => Answer::status(405),
+            _ => FakeAnswer::status(405),
         }
     }
 }
@@ -284,10 +284,10 @@ async fn looking_leaves_nothing_in_doubt_and_limits_are_obeyed() {
     let forge = Forge { peer, thread: Arc::default() };
     let sender = forge.sender(&TestContext::here().build(), json!({}));
     for (answer, ambiguous, said) in [
-        (Answer::reset(), false, "broke off"),
-        (Answer::status(403).header("retry-after", "30"), false, "slow down"),
-        (Answer::status(404), false, "no such repository"),
-        (Answer::ok().body("<html>a login page</html>"), false, "not what its API describes"),
+        (FakeAnswer::reset(), false, "broke off"),
+        (FakeAnswer::status(403).header("retry-after", "30"), false, "slow down"),
+        (FakeAnswer::status(404), false, "no such repository"),
+        (FakeAnswer::ok().body("<html>a login page</html>"), false, "not what its API describes"),
     ] {
         forge.peer.answer(answer);
         let error = send(&sender, &news(RunState::Running, 0, "x")).await.expect_err(said);
@@ -398,7 +398,7 @@ async fn a_server_that_does_not_know_the_media_type_is_asked_for_plain_json() {
         let shared = Arc::clone(&forge.thread);
         forge.peer.answer_with(move |request| match request.header("accept") {
             Some("application/json") => shared.lock().expect("not poisoned").answer(request),
-            _ => Answer::status(406),
+            _ => FakeAnswer::status(406),
         });
         let sender = forge.sender(&TestContext::here().build(), json!({ "update": update }));
         send(&sender, &news(RunState::Completed, 0, "it is done")).await.expect("made");

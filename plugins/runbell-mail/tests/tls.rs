@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use runbell_core::{BuildContext, Egress, Error, ErrorKind, Receipt, Registry, Result, Retry, SendContext, Value};
-use runbell_testkit::smtp::{FakeSmtp, Fault, Mail, Step, TestCa, Tls};
+use runbell_testkit::smtp::{FakeSmtp, ReceivedMail, SmtpFault, Step, TestCa, Tls};
 use runbell_testkit::{TestContext, sample_message};
 use serde_json::{Value as Json, json};
 
@@ -39,7 +39,7 @@ fn refused(outcome: Result<Receipt>, kind: ErrorKind, retried: bool, said: &str)
     error
 }
 
-fn only_mail(peer: &FakeSmtp) -> Mail {
+fn only_mail(peer: &FakeSmtp) -> ReceivedMail {
     let mails = peer.take_mails();
     assert_eq!(mails.len(), 1);
     mails.into_iter().next().expect("one")
@@ -124,11 +124,11 @@ async fn a_server_that_speaks_plainly_where_encryption_is_expected() {
 async fn a_server_without_the_mechanisms_we_speak() {
     let cx = TestContext::here().build();
     let peer = FakeSmtp::start().await;
-    peer.fault(Step::Hello, Fault::Say("250-localhost\r\n250 AUTH CRAM-MD5".to_owned()), 1);
+    peer.fault(Step::Hello, SmtpFault::Say("250-localhost\r\n250 AUTH CRAM-MD5".to_owned()), 1);
     let params = json!({ "username": "runs", "password": "secret", "use_tls": false, "start_tls": false });
     refused(send(&cx, &peer, params).await, ErrorKind::Unauthorized, false, "neither AUTH PLAIN nor AUTH LOGIN");
     // LOGIN is enough.
-    peer.fault(Step::Hello, Fault::Say("250-localhost\r\n250 AUTH LOGIN".to_owned()), 1);
+    peer.fault(Step::Hello, SmtpFault::Say("250-localhost\r\n250 AUTH LOGIN".to_owned()), 1);
     let params = json!({ "username": "ada", "password": "secret", "use_tls": false, "start_tls": false });
     send(&cx, &peer, params).await.expect("sent");
     assert_eq!(only_mail(&peer).login, Some(("ada".to_owned(), "LOGIN".to_owned())));
@@ -155,7 +155,7 @@ async fn what_was_appended_before_encryption_is_not_believed() {
     let ca = TestCa::new();
     let peer = FakeSmtp::start_encrypted(Tls::StartTls, &ca, None).await;
     // Somebody in between answers for the server: everything was accepted already.
-    peer.fault(Step::StartTls, Fault::Say("220 go ahead\r\n250 it is\r\n250 all\r\n250 accepted".to_owned()), 1);
+    peer.fault(Step::StartTls, SmtpFault::Say("220 go ahead\r\n250 it is\r\n250 all\r\n250 accepted".to_owned()), 1);
     let outcome = send(&trusting(&ca), &peer, json!({ "start_tls": true })).await;
     let error = outcome.expect_err("no handshake");
     assert_eq!(error.kind(), ErrorKind::Unreachable, "{error}");
@@ -168,7 +168,7 @@ async fn a_kept_connection_that_says_nothing_is_given_up_for_a_new_one() {
     let peer = FakeSmtp::start().await;
     let cx = TestContext::here().build();
     send(&cx, &peer, json!({})).await.expect("sent");
-    peer.fault(Step::Reset, Fault::Hang, 1);
+    peer.fault(Step::Reset, SmtpFault::Hang, 1);
     send(&cx, &peer, json!({})).await.expect("sent over another");
     assert_eq!((peer.mails().len(), peer.connections()), (2, 2));
 }

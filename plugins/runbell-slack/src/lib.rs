@@ -6,6 +6,8 @@ mod fit;
 mod label;
 mod limits;
 
+use std::sync::Arc;
+
 use runbell_core::{
     BuildContext, Findings, HeaderValue, HttpRequest, Map, Message, Receipt, Result, SenderKind, Value,
 };
@@ -101,6 +103,11 @@ impl HttpKind for Slack {
         Ok(request)
     }
 
+    /// Slack counts messages by webhook.
+    fn bucket(&self) -> Option<Arc<str>> {
+        Some(self.webhook.reveal().into())
+    }
+
     /// By status; the answer's body is named when it is one of Slack's codes, and only then.
     fn classify(&self, answer: &Answer) -> Result<Receipt> {
         classify_status(answer).map_err(|error| {
@@ -116,9 +123,8 @@ impl HttpKind for Slack {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::sync::Arc;
 
-    use runbell_core::{ErrorKind, Retry, Timestamp};
+    use runbell_core::{ErrorKind, Retry, Sender as _, Timestamp};
 
     use super::*;
 
@@ -161,6 +167,20 @@ mod tests {
         let wait = slack.classify(&limited).expect_err("no success").retry_advice();
         assert_eq!(wait, Retry::After(std::time::Duration::from_secs(30)));
         assert!(slack.classify(&Answer::new(200, &[], "ok", Timestamp::UNIX_EPOCH)).is_ok());
+    }
+
+    #[test]
+    fn each_webhook_is_a_bucket_of_its_own() {
+        let cx = BuildContext::here();
+        let limits = |webhook| {
+            let slack = Slack { webhook: TargetUrl::new(webhook) };
+            Http::new(slack, &cx, HttpOptions::default()).expect("a sender").limits()
+        };
+        let (one, other) = (limits("https://hooks.example/T0/B0/one"), limits("https://hooks.example/T0/B0/two"));
+        assert_eq!(one.destination, other.destination);
+        assert!(one.bucket.is_some() && one.bucket != other.bucket);
+        assert_eq!(one.bucket, limits(" https://hooks.example/T0/B0/one\n").bucket);
+        assert!(!format!("{one:?}").contains("T0"), "{one:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The kind keeps the promises of every kind.
 
 use runbell_slack::Slack;
-use runbell_testkit::{Answer, FakeHttp, TestContext, delivery_contract, params_contract, params_contract_in};
+use runbell_testkit::{FakeAnswer, FakeHttp, TestContext, delivery_contract, params_contract, params_contract_in};
 use serde_json::json;
 
 const WEBHOOK: &str = "https://hooks.example/services/T0/B0/x";
@@ -19,6 +19,6 @@ fn params_from_the_environment() {
 #[tokio::test]
 async fn delivery() {
     let peer = FakeHttp::start().await;
-    peer.answer_always(Answer::ok().body("ok"));
+    peer.answer_always(FakeAnswer::ok().body("ok"));
     delivery_contract::<Slack>(&peer, json!({ "webhook": peer.url("/services/T0/B0/x") })).await;
 }

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use runbell_testkit::smtp::{FakeSmtp, Fault, Step};
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::smtp::{FakeSmtp, SmtpFault, Step};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::{Value, json};
 
 use super::hidden::{Hidden, Search};
@@ -253,9 +253,9 @@ async fn a_server_keeps_every_secret() {
     let (folder, planted) = (Folder::new(), Planted::new());
     let smtp = FakeSmtp::start().await;
     // It repeats the login it refuses.
-    smtp.fault(Step::Auth, Fault::Say("535 5.7.8 {} is wrong".to_owned()), usize::MAX);
+    smtp.fault(Step::Auth, SmtpFault::Say("535 5.7.8 {} is wrong".to_owned()), usize::MAX);
     let alarms = FakeHttp::start().await;
-    alarms.answer_always(Answer::status(403).echoing());
+    alarms.answer_always(FakeAnswer::status(403).echoing());
     let operators = [
         Hidden::plain("on_failure's url"),
         Hidden::new("on_failure's header"),
@@ -287,15 +287,18 @@ async fn a_server_keeps_every_secret() {
     // Every kind, at targets that do whatever targets do.
     let mut peers = Vec::new();
     for (what, answer) in [
-        ("success", Answer::ok().echoing()),
-        ("redirect", Answer::redirect(302, format!("http://{}.invalid/{}", planted.slack.text, planted.header.text))),
-        ("refused", Answer::status(403).body(planted.repeated(true))),
-        ("gone", Answer::status(404).echoing()),
-        ("throttled", Answer::status(429).header("retry-after", "900").echoing()),
-        ("broken", Answer::status(500).echoing()),
-        ("closed", Answer::close()),
-        ("garbage", Answer::garbage()),
-        ("unreachable", Answer::ok()),
+        ("success", FakeAnswer::ok().echoing()),
+        (
+            "redirect",
+            FakeAnswer::redirect(302, format!("http://{}.invalid/{}", planted.slack.text, planted.header.text)),
+        ),
+        ("refused", FakeAnswer::status(403).body(planted.repeated(true))),
+        ("gone", FakeAnswer::status(404).echoing()),
+        ("throttled", FakeAnswer::status(429).header("retry-after", "900").echoing()),
+        ("broken", FakeAnswer::status(500).echoing()),
+        ("closed", FakeAnswer::close()),
+        ("garbage", FakeAnswer::garbage()),
+        ("unreachable", FakeAnswer::ok()),
     ] {
         // Two, for one that keeps failing would be left alone for a while.
         let (first, second) = (FakeHttp::start().await, FakeHttp::start().await);

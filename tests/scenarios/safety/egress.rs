@@ -1,7 +1,7 @@
 //! Where a server may be made to send to.
 
 use runbell_testkit::smtp::FakeSmtp;
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::{Value, json};
 
 use crate::serving::{Serving, serve, serve_on};
@@ -239,8 +239,8 @@ async fn networks_are_allowed_exactly_as_listed() {
         }
     }
     // A redirect is a failure, wherever it leads, and never followed.
-    peer.answer(Answer::redirect(302, "http://169.254.169.254/latest/"))
-        .answer(Answer::redirect(307, peer.url("/elsewhere")));
+    peer.answer(FakeAnswer::redirect(302, "http://169.254.169.254/latest/"))
+        .answer(FakeAnswer::redirect(307, peer.url("/elsewhere")));
     for uid in ["one", "two", "three"] {
         let list =
             json!([{ "kind": "webhook", "name": "n", "when": ["completed"], "params": { "url": peer.url("/hook") } }]);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -89,7 +89,7 @@ fn record(sink: &FakeHttp) -> (Arrived, watch::Receiver<usize>) {
         let mut arrived = recorded.lock().expect("no panic");
         arrived.entry(run).or_default().push(id);
         count.send_replace(arrived.len());
-        Answer::ok()
+        FakeAnswer::ok()
     });
     (arrived, counted)
 }

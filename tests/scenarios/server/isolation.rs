@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::{Value as Json, json};
 
 use crate::serving::{Client, Serving, event, in_time};
@@ -54,7 +54,7 @@ async fn told(client: &Client, runs: usize, round: &str, healthy: &str, others: 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_hangs_and_one_that_is_gone_do_not_delay_the_others() {
     let (folder, healthy, slow) = (Folder::new(), FakeHttp::start().await, FakeHttp::start().await);
-    let (held, hold) = Answer::ok().held();
+    let (held, hold) = FakeAnswer::ok().held();
     slow.answer_always(held);
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": [0.1, 3600] } }));
     let client = serving.client();
@@ -88,7 +88,7 @@ async fn many_that_hang_leave_room_for_the_others() {
     // All of what they are told of, at once, would be more than there are places.
     let (count, runs) = (40, UNPROVED);
     let (folder, healthy) = (Folder::new(), FakeHttp::start().await);
-    let (held, hold) = Answer::ok().held();
+    let (held, hold) = FakeAnswer::ok().held();
     let mut hanging = Vec::new();
     for index in 0..count {
         let peer = FakeHttp::start().await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::{Value as Json, json};
 
 use crate::serving::{PROJECT, Serving, event, run, webhook};
@@ -27,14 +27,14 @@ impl Target {
         let (is_up, taking) = (Arc::clone(&up), Arc::clone(&taken));
         peer.answer_with(move |request| {
             if !is_up.load(Ordering::SeqCst) {
-                let answer = Answer::status(status).body("closed for today");
+                let answer = FakeAnswer::status(status).body("closed for today");
                 // News of a start may wait longer than any test.
                 let is_start = request.text().contains(r#""state":"running""#);
                 return if is_start { answer.header("retry-after", "3600") } else { answer };
             }
             let id = request.header("webhook-id").unwrap_or_default().to_owned();
             taking.lock().expect("no panic").push((request.path.clone(), id));
-            Answer::ok()
+            FakeAnswer::ok()
         });
         Target { peer, up, taken }
     }
@@ -182,7 +182,7 @@ async fn what_fails_for_good_is_told_to_the_operator_and_can_be_made_again() {
 
     // Nothing of all that told the operator again: the next alarm is of the next failure, and fails itself without one.
     target.set_up(false);
-    operator.answer_always(Answer::status(400));
+    operator.answer_always(FakeAnswer::status(400));
     client.tell("other", &event("other", "completed", &target.peer.url("/hook"))).await.ok();
     let alarms = "projects/_runbell/deliveries?status=failed";
     crate::serving::in_time("a failed alarm", async {
@@ -211,7 +211,7 @@ async fn what_fails_for_good_is_told_to_the_operator_and_can_be_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_for_good_is_not_tried_again() {
     let (folder, peer) = (Folder::new(), FakeHttp::start().await);
-    peer.answer(Answer::status(403).body("not you"));
+    peer.answer(FakeAnswer::status(403).body("not you"));
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": [0, 0, 0] } }));
     let client = serving.client();
     client.tell("u", &json!({ "run": run("u", "error"), "notifications": [webhook("n", &peer.url("/"))] })).await.ok();

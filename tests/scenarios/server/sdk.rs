@@ -1,6 +1,6 @@
 //! The API as MLRun's SDK uses it: its bodies, its spellings, its order of calls.
 
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::{Value as Json, json};
 
 use crate::serving::{Client, Serving, in_time, webhook};
@@ -155,7 +155,7 @@ async fn registered_notifications_follow_the_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_list_takes_the_place_of_what_was_not_delivered() {
     let (folder, broken, sink) = (Folder::new(), FakeHttp::start().await, FakeHttp::start().await);
-    broken.answer_always(Answer::status(503));
+    broken.answer_always(FakeAnswer::status(503));
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": [3600] } }));
     let client = serving.client();
     client.send_text("POST", "projects/p/runs/u", STARTED).await.ok();

@@ -1,6 +1,6 @@
 //! Events told twice, and servers that stop in good order.
 
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -44,14 +44,14 @@ async fn an_event_told_again_is_delivered_once_also_after_a_lost_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_finishes_what_is_under_way_and_the_next_start_delivers_the_rest() {
     let (folder, sink) = (Folder::new(), FakeHttp::start().await);
-    let (slow, hold) = Answer::ok().held();
+    let (slow, hold) = FakeAnswer::ok().held();
     // It takes `slow` slowly, and refuses `later` until the server has been started anew.
     let answer = move |down: bool| {
         let slow = slow.clone();
         move |request: &runbell_testkit::Request| match request.path.as_str() {
             "/slow" => slow.clone(),
-            _ if down => Answer::status(429),
-            _ => Answer::ok(),
+            _ if down => FakeAnswer::status(429),
+            _ => FakeAnswer::ok(),
         }
     };
     sink.answer_with(answer(true));

@@ -102,8 +102,8 @@ pub fn decode<T: DeserializeOwned>(params: &Map) -> Result<T, DecodeError> {
         let fault = error.into_inner();
         // A missing field is reported at its parent; name the field itself.
         let path = match &fault {
-            Fault::Missing(field) if path == "." => (*field).to_owned(),
-            Fault::Missing(field) => format!("{path}.{field}"),
+            DecodeFault::Missing(field) if path == "." => (*field).to_owned(),
+            DecodeFault::Missing(field) => format!("{path}.{field}"),
             _ => path,
         };
         DecodeError { path, fault }
@@ -116,12 +116,12 @@ pub struct DecodeError {
     /// Path of the field, such as `headers.X-Token`.
     pub path: String,
     /// What is wrong with it.
-    pub fault: Fault,
+    pub fault: DecodeFault,
 }
 
 /// What is wrong with a field. Quotes names and types only: serde's own texts quote values, which may be secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
+pub enum DecodeFault {
     /// A required field is absent.
     Missing(&'static str),
     /// The value has another type or is outside the allowed ones.
@@ -133,42 +133,42 @@ pub enum Fault {
     Refused,
 }
 
-impl Display for Fault {
+impl Display for DecodeFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Missing(_) => f.write_str("is required"),
-            Fault::Wrong { expected } => write!(f, "must be {expected}"),
-            Fault::Refused => f.write_str("has a value that is not allowed"),
+            DecodeFault::Missing(_) => f.write_str("is required"),
+            DecodeFault::Wrong { expected } => write!(f, "must be {expected}"),
+            DecodeFault::Refused => f.write_str("has a value that is not allowed"),
         }
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for DecodeFault {}
 
-impl de::Error for Fault {
+impl de::Error for DecodeFault {
     fn custom<T: Display>(_message: T) -> Self {
-        Fault::Refused
+        DecodeFault::Refused
     }
     fn invalid_type(_found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Fault::Wrong { expected: expected.to_string() }
+        DecodeFault::Wrong { expected: expected.to_string() }
     }
     fn invalid_value(_found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Fault::Wrong { expected: expected.to_string() }
+        DecodeFault::Wrong { expected: expected.to_string() }
     }
     fn unknown_variant(_found: &str, expected: &'static [&'static str]) -> Self {
-        Fault::Wrong { expected: format!("one of {}", expected.join(", ")) }
+        DecodeFault::Wrong { expected: format!("one of {}", expected.join(", ")) }
     }
     fn unknown_field(_field: &str, expected: &'static [&'static str]) -> Self {
-        Fault::Wrong { expected: format!("one of the fields {}", expected.join(", ")) }
+        DecodeFault::Wrong { expected: format!("one of the fields {}", expected.join(", ")) }
     }
     fn missing_field(field: &'static str) -> Self {
-        Fault::Missing(field)
+        DecodeFault::Missing(field)
     }
 }
 
 struct ValueDeserializer(Value);
 
-impl<'de> IntoDeserializer<'de, Fault> for ValueDeserializer {
+impl<'de> IntoDeserializer<'de, DecodeFault> for ValueDeserializer {
     type Deserializer = Self;
     fn into_deserializer(self) -> Self {
         self
@@ -176,9 +176,9 @@ impl<'de> IntoDeserializer<'de, Fault> for ValueDeserializer {
 }
 
 impl<'de> Deserializer<'de> for ValueDeserializer {
-    type Error = Fault;
+    type Error = DecodeFault;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFault> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(flag) => visitor.visit_bool(flag),
@@ -198,14 +198,18 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeFault> {
         match self.0 {
             Value::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, DecodeFault> {
         match name {
             BIG_INT => self.deserialize_any(visitor),
             _ => visitor.visit_newtype_struct(self),
@@ -217,10 +221,10 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
         _name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, DecodeFault> {
         match self.0 {
-            Value::String(text) => visitor.visit_enum(IntoDeserializer::<Fault>::into_deserializer(text)),
-            _ => Err(Fault::Wrong { expected: format!("one of {}", variants.join(", ")) }),
+            Value::String(text) => visitor.visit_enum(IntoDeserializer::<DecodeFault>::into_deserializer(text)),
+            _ => Err(DecodeFault::Wrong { expected: format!("one of {}", variants.join(", ")) }),
         }
     }
 

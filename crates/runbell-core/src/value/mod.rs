@@ -12,7 +12,7 @@ mod json;
 mod map;
 mod ser;
 
-pub use de::{DecodeError, Fault, decode};
+pub use de::{DecodeError, DecodeFault, decode};
 pub use json::{JsonError, MAX_DEPTH, python_json, read, write_json_string};
 pub use map::Map;
 pub use ser::to_value;

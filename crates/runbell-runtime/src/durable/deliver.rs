@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use runbell_core::delivery::{Failure, Held, Next, Outcome as Ended};
+use runbell_core::delivery::{Failure, Held, Next, Outcome};
 use runbell_core::{
     DeliveryKey, ErrorKind, Flow, FlowHash, Job, Lane, Links, Notification, Result, RetryPolicy, RunSnapshot, RunState,
     SecretValues, Subject, Value,
@@ -12,7 +12,7 @@ use runbell_store::{Completion, HoldChange, HoldTarget, Lease, LeasedDelivery, R
 use tokio::time::{Instant, timeout};
 
 use super::alarm::{self, Subjected};
-use super::options::{Attempted, Observer, Outcome};
+use super::options::{AttemptResult, Attempted, Observer};
 use super::resources::{Resources, broken, read_document};
 use crate::admission::{Admission, Change, Expected, Refusal, Signal};
 use crate::attempt::Attempt;
@@ -43,7 +43,7 @@ struct Course {
     /// The kind; empty when the sender could not be built.
     kind: &'static str,
     flow: Flow,
-    ended: Ended,
+    ended: Outcome,
     error: Option<ErrorKind>,
     holds: Vec<HoldChange>,
 }
@@ -66,7 +66,7 @@ impl Deliverer {
         let made = self.attempt(&lease, &what, expected).await;
         let about = About::of(&what);
         let follow_ups = match &made.ended {
-            Ended::Failed(failure) if !self.on_failure.is_empty() => self.alarms(&lease, &about, &failure.reason),
+            Outcome::Failed(failure) if !self.on_failure.is_empty() => self.alarms(&lease, &about, &failure.reason),
             _ => Vec::new(),
         };
         let completion = Completion {
@@ -91,13 +91,13 @@ impl Deliverer {
     /// Gives back a lease without an attempt.
     pub(super) async fn hand_back(&self, leased: LeasedDelivery) {
         let held = Held { after: Duration::ZERO, down: None };
-        let completion = self.completion(leased.lease, leased.flow, Ended::Held(held));
+        let completion = self.completion(leased.lease, leased.flow, Outcome::Held(held));
         if let Err(error) = self.resources.store.complete(completion).await {
             tracing::warn!(id = leased.lease.id, %error, "a lease is not given back, and runs out");
         }
     }
 
-    fn completion(&self, lease: Lease, flow: Flow, outcome: Ended) -> Completion {
+    fn completion(&self, lease: Lease, flow: Flow, outcome: Outcome) -> Completion {
         Completion {
             lease,
             outcome,
@@ -128,9 +128,9 @@ impl Deliverer {
     fn observe(&self, kind: &'static str, next: Next, error: Option<ErrorKind>, took: Duration, age: Duration) {
         let Some(observer) = &self.observer else { return };
         let outcome = match next {
-            Next::Sent => Outcome::Sent,
-            Next::Retry { .. } | Next::Superseded => Outcome::Retry,
-            Next::Failed => Outcome::Failed,
+            Next::Sent => AttemptResult::Sent,
+            Next::Retry { .. } | Next::Superseded => AttemptResult::Retry,
+            Next::Failed => AttemptResult::Failed,
             Next::Deferred { .. } => return,
         };
         observer(&Attempted { kind, outcome, error, took, since_accepted: age + took });
@@ -144,7 +144,7 @@ impl Deliverer {
                 Err(error) => Course {
                     kind: "",
                     flow: Flow::default(),
-                    ended: Ended::Failed(Failure::from(&error)),
+                    ended: Outcome::Failed(Failure::from(&error)),
                     error: Some(error.kind()),
                     holds: Vec::new(),
                 },
@@ -166,13 +166,13 @@ impl Deliverer {
             Ok(permit) => permit,
             Err(refusal) => {
                 let (held, holds) = held(refusal, ready.flow);
-                return result(Ended::Held(held), None, holds);
+                return result(Outcome::Held(held), None, holds);
             }
         };
         let message = message(job, ready, secrets, &self.links, false);
         let rendered = match render(ready, &message) {
             Ok(rendered) => rendered,
-            Err(error) => return result(Ended::Failed(Failure::from(&error)), Some(error.kind()), Vec::new()),
+            Err(error) => return result(Outcome::Failed(Failure::from(&error)), Some(error.kind()), Vec::new()),
         };
         let attempt = Attempt {
             sender: ready.sender.as_ref(),
@@ -187,8 +187,8 @@ impl Deliverer {
         let signal = self.admission.record(permit, &ready.limits, made.as_ref().err());
         let holds = hold_changes(signal, ready.flow);
         match made {
-            Ok(receipt) => result(Ended::Sent { answer: receipt.answer.into_owned() }, None, holds),
-            Err(error) => result(Ended::Failed(Failure::from(&error)), Some(error.kind()), holds),
+            Ok(receipt) => result(Outcome::Sent { answer: receipt.answer.into_owned() }, None, holds),
+            Err(error) => result(Outcome::Failed(Failure::from(&error)), Some(error.kind()), holds),
         }
     }
 
@@ -263,7 +263,7 @@ impl Deliverer {
                     false => Vec::new(),
                 };
                 let held = Held { after: Duration::ZERO, down: Some(reason) };
-                let completion = Completion { follow_ups, ..self.completion(lease, flow, Ended::Held(held)) };
+                let completion = Completion { follow_ups, ..self.completion(lease, flow, Outcome::Held(held)) };
                 if let Err(error) = self.record(completion).await {
                     tracing::error!(id = lease.id, %error, "the end of an overdue delivery cannot be recorded");
                 }

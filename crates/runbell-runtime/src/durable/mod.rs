@@ -29,7 +29,7 @@ pub use event::Event;
 pub use explain::Explained;
 pub use fault::{EventError, Taken};
 use intake::Intake;
-pub use options::{Attempted, DispatcherOptions, Observer, Outcome};
+pub use options::{AttemptResult, Attempted, DispatcherOptions, Observer};
 use resources::Resources;
 use worker::Worker;
 

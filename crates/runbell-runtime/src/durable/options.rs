@@ -15,7 +15,7 @@ pub struct Attempted {
     /// The kind of notification; empty when it could not be made ready.
     pub kind: &'static str,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: AttemptResult,
     /// Of a failed one.
     pub error: Option<ErrorKind>,
     /// How long it took.
@@ -26,7 +26,7 @@ pub struct Attempted {
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum AttemptResult {
     /// The target took it.
     Sent,
     /// It failed and will be tried again.

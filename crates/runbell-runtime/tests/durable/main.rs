@@ -11,7 +11,7 @@ use runbell_core::{BuildContext, Registry, RetryPolicy, RunState, SystemClock, T
 use runbell_runtime::{Dispatcher, DispatcherOptions, Event, EventError, Taken};
 use runbell_store::seal::KeyRing;
 use runbell_store::{DeliveryFilter, DeliveryRecord, DeliveryState, RunKey, Store};
-use runbell_testkit::{Answer, FakeHttp};
+use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::{Value as Json, json};
 
 /// A store's file, and dispatchers that open it.
@@ -111,10 +111,10 @@ async fn an_event_is_delivered_once_however_often_it_is_told() {
 async fn a_target_that_comes_back_gets_it_and_one_that_does_not_fails_for_good() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
     let dispatcher = site.start().await;
-    peer.answer(Answer::status(503)).answer(Answer::close());
+    peer.answer(FakeAnswer::status(503)).answer(FakeAnswer::close());
     tell(&dispatcher, run("u", "completed"), Some(json!([hook("hook", &peer.url("/x"))]))).await.expect("taken in");
     until(&peer, 3).await;
-    peer.answer_always(Answer::status(500));
+    peer.answer_always(FakeAnswer::status(500));
     tell(&dispatcher, run("v", "error"), Some(json!([hook("hook", &peer.url("/y"))]))).await.expect("taken in");
     until(&peer, 6).await;
     let all = settled(&dispatcher).await;
@@ -152,7 +152,7 @@ async fn what_was_promised_is_kept_after_a_restart() {
 async fn one_dead_target_delays_nobody_else() {
     let (site, dead, healthy) = (Site::new(), FakeHttp::start().await, FakeHttp::start().await);
     let dispatcher = site.start_with(DispatcherOptions { at_once: 16, ..DispatcherOptions::default() }).await;
-    dead.answer_always(Answer::black_hole());
+    dead.answer_always(FakeAnswer::black_hole());
     // More than there are places: what hangs must not take them all.
     for index in 0..20 {
         let list = json!([hook("dead", &dead.url("/x"))]);

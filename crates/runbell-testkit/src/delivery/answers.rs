@@ -6,7 +6,7 @@ use runbell_core::{Error, ErrorKind, Retry};
 
 use super::{Subject, debug, is_retried};
 use crate::check::Check;
-use crate::http::Answer;
+use crate::http::FakeAnswer;
 use crate::samples::SAMPLE_TIME;
 
 /// A body no sender has a reason to repeat.
@@ -43,7 +43,7 @@ impl Subject<'_> {
     /// The body of a success is not the receipt. A kind may find fault with a body it does not know.
     async fn receipts(&self) {
         let check = self.check("the receipt quotes no body");
-        for answer in [Answer::status(200).body(BODY), self.success.clone().header("x-note", BODY)] {
+        for answer in [FakeAnswer::status(200).body(BODY), self.success.clone().header("x-note", BODY)] {
             let body = String::from_utf8_lossy(answer.body_bytes()).into_owned();
             let Ok(receipt) = self.once(&check, answer).await.result else { continue };
             let quoted = receipt.answer.contains(BODY) || (body.len() > 8 && receipt.answer.contains(&body));
@@ -55,7 +55,7 @@ impl Subject<'_> {
         for status in [300, 301, 302, 303, 304, 307, 308] {
             let check = self.check(format!("{status}"));
             // That the redirect is not followed shows in the number of requests.
-            let error = self.failure(&check, Answer::redirect(status, self.peer.url("/elsewhere")).echoing()).await;
+            let error = self.failure(&check, FakeAnswer::redirect(status, self.peer.url("/elsewhere")).echoing()).await;
             self.final_answer(&check, &error);
         }
     }
@@ -63,7 +63,7 @@ impl Subject<'_> {
     async fn refusals(&self) {
         for status in [400, 401, 403, 404, 405, 409, 410, 413, 415, 422, 451] {
             let check = self.check(format!("{status}"));
-            let error = self.failure(&check, Answer::status(status).echoing()).await;
+            let error = self.failure(&check, FakeAnswer::status(status).echoing()).await;
             self.final_answer(&check, &error);
             if matches!(status, 401 | 403) {
                 check.equal("the kind", &error.kind(), &ErrorKind::Unauthorized);
@@ -82,7 +82,7 @@ impl Subject<'_> {
     async fn timeouts_and_faults(&self) {
         for status in [408, 500, 502, 503, 504, 529] {
             let check = self.check(format!("{status}"));
-            let error = self.failure(&check, Answer::status(status).echoing()).await;
+            let error = self.failure(&check, FakeAnswer::status(status).echoing()).await;
             check.equal("the retry advice", &error.retry_advice(), &Retry::Backoff);
             if status >= 500 {
                 check.equal("the kind", &error.kind(), &ErrorKind::Unreachable);
@@ -91,7 +91,8 @@ impl Subject<'_> {
     }
 
     async fn rate_limits(&self) {
-        let seconds = |status: u16, wait: u64| Answer::status(status).header("Retry-After", wait.to_string()).echoing();
+        let seconds =
+            |status: u16, wait: u64| FakeAnswer::status(status).header("Retry-After", wait.to_string()).echoing();
         for (status, wait) in [(429, 7), (503, 11)] {
             let check = self.check(format!("{status} with seconds"));
             let error = self.failure(&check, seconds(status, wait)).await;
@@ -102,7 +103,7 @@ impl Subject<'_> {
         for status in [429, 503] {
             let check = self.check(format!("{status} with a date"));
             let date = http_date(90);
-            let error = self.failure(&check, Answer::status(status).header("retry-after", date).echoing()).await;
+            let error = self.failure(&check, FakeAnswer::status(status).header("retry-after", date).echoing()).await;
             let (least, most) = (Duration::from_secs(88), Duration::from_secs(92));
             let near = matches!(error.retry_advice(), Retry::After(wait) if wait >= least && wait <= most);
             check.ensure(near, || {
@@ -112,7 +113,7 @@ impl Subject<'_> {
             self.answered(&check, &error, status);
         }
         let check = self.check("429 without Retry-After");
-        let error = self.failure(&check, Answer::status(429).echoing()).await;
+        let error = self.failure(&check, FakeAnswer::status(429).echoing()).await;
         let fits = match error.retry_advice() {
             Retry::Never => false,
             Retry::Backoff => true,
@@ -133,7 +134,7 @@ impl Subject<'_> {
         let past = http_date(-3600);
         for value in ["", "soon", "-5", "1e3", "99999999999999999999999", "Mon, 99 Feb 2026 25:61:61 GMT", &past] {
             let check = self.check(format!("429 with Retry-After `{value}`"));
-            let error = self.failure(&check, Answer::status(429).header("retry-after", value).echoing()).await;
+            let error = self.failure(&check, FakeAnswer::status(429).header("retry-after", value).echoing()).await;
             check.ensure(is_retried(&error), || "it is never retried".to_owned());
             if value == past {
                 let soon = !matches!(error.retry_advice(), Retry::After(wait) if wait > Duration::from_secs(1));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use runbell_core::Retry;
 
 use super::{Subject, attempt, context, in_time, is_retried, unharmed};
-use crate::http::Answer;
+use crate::http::FakeAnswer;
 use crate::samples::sample_message;
 
 /// How much of an endless answer the peer may get rid of: what the sender reads and what two systems buffer.
@@ -36,9 +36,9 @@ impl Subject<'_> {
 
     async fn broken_before_the_answer(&self) {
         for (name, answer) in [
-            ("closed before the answer", Answer::close()),
-            ("reset before the answer", Answer::reset()),
-            ("closed inside the answer's head", Answer::half_head()),
+            ("closed before the answer", FakeAnswer::close()),
+            ("reset before the answer", FakeAnswer::reset()),
+            ("closed inside the answer's head", FakeAnswer::half_head()),
         ] {
             let check = self.check(name);
             let outcome = self.once(&check, answer).await;
@@ -51,13 +51,13 @@ impl Subject<'_> {
 
     async fn broken_in_the_body(&self) {
         let check = self.check("closed inside a success's body");
-        let answer = Answer::half_body(200).body(self.success.body_bytes().clone());
+        let answer = FakeAnswer::half_body(200).body(self.success.body_bytes().clone());
         self.success(&check, answer).await;
         let check = self.check("closed inside a failure's body");
-        let error = self.failure(&check, Answer::half_body(500).body("half a")).await;
+        let error = self.failure(&check, FakeAnswer::half_body(500).body("half a")).await;
         check.ensure(is_retried(&error), || format!("it is never retried: {error}"));
         let check = self.check("closed inside a refusal's body");
-        let error = self.failure(&check, Answer::half_body(400).body("half a")).await;
+        let error = self.failure(&check, FakeAnswer::half_body(400).body("half a")).await;
         check.equal("the retry advice", &error.retry_advice(), &Retry::Never);
     }
 
@@ -67,7 +67,7 @@ impl Subject<'_> {
         let sender = self.sender(&check);
         let message = sample_message("contract");
         let payload = self.render(&check, &sender, &message).payload;
-        self.peer.answer(Answer::black_hole());
+        self.peer.answer(FakeAnswer::black_hole());
         let written = AtomicBool::new(false);
         let cx = context(&sender, &message, &written);
         let mut send = sender.send(&payload, &cx);
@@ -91,10 +91,10 @@ impl Subject<'_> {
 
     async fn endless(&self) {
         for (name, answer, succeeds) in [
-            ("a success with an endless body", Answer::endless_body(200), Some(true)),
-            ("a failure with an endless body", Answer::endless_body(500), Some(false)),
-            ("a refusal with an endless body", Answer::endless_body(400), Some(false)),
-            ("an endless head", Answer::endless_head(), None),
+            ("a success with an endless body", FakeAnswer::endless_body(200), Some(true)),
+            ("a failure with an endless body", FakeAnswer::endless_body(500), Some(false)),
+            ("a refusal with an endless body", FakeAnswer::endless_body(400), Some(false)),
+            ("an endless head", FakeAnswer::endless_head(), None),
         ] {
             let check = self.check(name);
             let sender = self.sender(&check);
@@ -117,7 +117,7 @@ impl Subject<'_> {
 
     async fn garbage(&self) {
         let check = self.check("an answer that is no HTTP");
-        self.failure(&check, Answer::garbage()).await;
+        self.failure(&check, FakeAnswer::garbage()).await;
     }
 
     /// Whatever went wrong, the same sender sends the next one.
@@ -125,13 +125,13 @@ impl Subject<'_> {
         let sender = self.sender(&self.check("the next send"));
         let message = sample_message("contract");
         for (name, answer) in [
-            ("a failure", Answer::status(500).body("later")),
-            ("a closed connection", Answer::close()),
-            ("a reset", Answer::reset()),
-            ("half a head", Answer::half_head()),
-            ("half a body", Answer::half_body(200)),
-            ("an endless body", Answer::endless_body(500)),
-            ("garbage", Answer::garbage()),
+            ("a failure", FakeAnswer::status(500).body("later")),
+            ("a closed connection", FakeAnswer::close()),
+            ("a reset", FakeAnswer::reset()),
+            ("half a head", FakeAnswer::half_head()),
+            ("half a body", FakeAnswer::half_body(200)),
+            ("an endless body", FakeAnswer::endless_body(500)),
+            ("garbage", FakeAnswer::garbage()),
         ] {
             let check = self.check(format!("the next send after {name}"));
             let payload = self.render(&check, &sender, &message).payload;

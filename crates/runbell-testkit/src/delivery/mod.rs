@@ -5,7 +5,6 @@ mod connection;
 mod rendering;
 mod sending;
 
-use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
@@ -17,9 +16,9 @@ use runbell_core::{
 };
 
 use crate::canary::{Canaries, plant};
-use crate::check::Check;
+use crate::check::{Check, everything_about};
 use crate::context::TestContext;
-use crate::http::{Answer, FakeHttp};
+use crate::http::{FakeAnswer, FakeHttp};
 use crate::logs;
 use crate::params::{kind_of, map_of};
 use crate::samples::sample_message;
@@ -62,17 +61,6 @@ pub async fn delivery_contract_in<K: SenderKind>(peer: &FakeHttp, params: serde_
     subject.canaries.absent(&check, "a log line", &logs::text());
 }
 
-/// Everything an error can print: itself, its reason, its causes.
-pub(crate) fn everything_about(error: &Error) -> String {
-    let mut text = format!("{error} {error:?} {error:#?} {}", error.reason());
-    let mut source: Option<&dyn StdError> = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(" {cause} {cause:?}"));
-        source = cause.source();
-    }
-    text
-}
-
 /// The kind under test, with canaries in its params.
 struct Subject<'p> {
     peer: &'p FakeHttp,
@@ -80,7 +68,7 @@ struct Subject<'p> {
     test: TestContext,
     params: Map,
     canaries: Canaries,
-    success: Answer,
+    success: FakeAnswer,
 }
 
 /// What came of one send.
@@ -175,7 +163,7 @@ impl<'p> Subject<'p> {
     }
 
     /// One send by a new sender; the peer gives `answer` to it, and sees exactly one request.
-    async fn once(&self, check: &Check, answer: Answer) -> Outcome {
+    async fn once(&self, check: &Check, answer: FakeAnswer) -> Outcome {
         let sender = self.sender(check);
         let message = sample_message("contract");
         let payload = self.render(check, &sender, &message).payload;
@@ -192,7 +180,7 @@ impl<'p> Subject<'p> {
     }
 
     /// [`once`](Self::once), where it has to fail.
-    async fn failure(&self, check: &Check, answer: Answer) -> Error {
+    async fn failure(&self, check: &Check, answer: FakeAnswer) -> Error {
         match self.once(check, answer).await.result {
             Ok(receipt) => check.fail(format!("it counts as a success: {:?}", receipt.answer)),
             Err(error) => error,
@@ -200,7 +188,7 @@ impl<'p> Subject<'p> {
     }
 
     /// [`once`](Self::once), where it has to succeed.
-    async fn success(&self, check: &Check, answer: Answer) -> Receipt {
+    async fn success(&self, check: &Check, answer: FakeAnswer) -> Receipt {
         match self.once(check, answer).await.result {
             Ok(receipt) => receipt,
             Err(error) => check.fail(format!("it counts as a failure: {error}")),

@@ -8,7 +8,7 @@ use runbell_core::{Payload, RunState};
 use tokio::task::JoinSet;
 
 use super::{Subject, attempt, context, in_time};
-use crate::http::Answer;
+use crate::http::FakeAnswer;
 use crate::samples::{message_about, sample_message, sample_step};
 
 /// How many sends one sender has to carry at once.
@@ -90,7 +90,7 @@ impl Subject<'_> {
         let sender = self.sender(&check);
         let message = sample_message("contract");
         let payload = self.render(&check, &sender, &message).payload;
-        let (answer, hold) = Answer::ok().held();
+        let (answer, hold) = FakeAnswer::ok().held();
         self.peer.answer(answer);
         let written = AtomicBool::new(false);
         {

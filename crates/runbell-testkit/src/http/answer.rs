@@ -12,7 +12,7 @@ use super::request::Request;
 
 /// What the peer does with a request. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct FakeAnswer {
     plan: Plan,
     status: u16,
     headers: Vec<(String, String)>,
@@ -45,64 +45,64 @@ impl Hold {
     }
 }
 
-impl Answer {
+impl FakeAnswer {
     fn plan(plan: Plan, status: u16) -> Self {
-        Answer { plan, status, headers: Vec::new(), body: Bytes::new(), echo: false, held: None }
+        FakeAnswer { plan, status, headers: Vec::new(), body: Bytes::new(), echo: false, held: None }
     }
 
     /// This status, no headers but the length, an empty body.
     pub fn status(status: u16) -> Self {
-        Answer::plan(Plan::Whole, status)
+        FakeAnswer::plan(Plan::Whole, status)
     }
 
     /// 200 with the body `ok`.
     pub fn ok() -> Self {
-        Answer::status(200).body("ok")
+        FakeAnswer::status(200).body("ok")
     }
 
     /// A redirect to `location`.
     pub fn redirect(status: u16, location: impl Into<String>) -> Self {
-        Answer::status(status).header("location", location)
+        FakeAnswer::status(status).header("location", location)
     }
 
     /// Closes the connection once the request has been read.
     pub fn close() -> Self {
-        Answer::plan(Plan::Close, 0)
+        FakeAnswer::plan(Plan::Close, 0)
     }
 
     /// Resets the connection once the request has been read.
     pub fn reset() -> Self {
-        Answer::plan(Plan::Reset, 0)
+        FakeAnswer::plan(Plan::Reset, 0)
     }
 
     /// Closes the connection in the middle of the head.
     pub fn half_head() -> Self {
-        Answer::plan(Plan::HalfHead, 200)
+        FakeAnswer::plan(Plan::HalfHead, 200)
     }
 
     /// Promises a longer body than it sends, then closes the connection.
     pub fn half_body(status: u16) -> Self {
-        Answer::plan(Plan::HalfBody, status)
+        FakeAnswer::plan(Plan::HalfBody, status)
     }
 
     /// Never answers; the connection stays open for as long as the client keeps it.
     pub fn black_hole() -> Self {
-        Answer::plan(Plan::Silence, 0)
+        FakeAnswer::plan(Plan::Silence, 0)
     }
 
     /// A body in chunks that never ends; [`bytes_sent`](super::FakeHttp::bytes_sent) counts them.
     pub fn endless_body(status: u16) -> Self {
-        Answer::plan(Plan::EndlessBody, status)
+        FakeAnswer::plan(Plan::EndlessBody, status)
     }
 
     /// Headers that never end; [`bytes_sent`](super::FakeHttp::bytes_sent) counts them.
     pub fn endless_head() -> Self {
-        Answer::plan(Plan::EndlessHead, 200)
+        FakeAnswer::plan(Plan::EndlessHead, 200)
     }
 
     /// Bytes that are no HTTP, then closes the connection.
     pub fn garbage() -> Self {
-        Answer::plan(Plan::Garbage, 0)
+        FakeAnswer::plan(Plan::Garbage, 0)
     }
 
     /// Adds a header.
@@ -200,7 +200,7 @@ impl Answer {
     }
 
     fn head(&self, length: Option<usize>) -> Vec<u8> {
-        let mut out = format!("HTTP/1.1 {} Answer\r\n", self.status);
+        let mut out = format!("HTTP/1.1 {} FakeAnswer\r\n", self.status);
         for (name, value) in &self.headers {
             out.push_str(&format!("{name}: {value}\r\n"));
         }

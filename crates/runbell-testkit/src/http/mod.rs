@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-pub use answer::{Answer, Hold};
+pub use answer::{FakeAnswer, Hold};
 pub use request::Request;
 
 /// A real HTTP/1.1 server on 127.0.0.1 that records what it is sent and answers as it is told.
@@ -22,10 +22,10 @@ pub use request::Request;
 /// it closes every connection.
 ///
 /// ```
-/// # use runbell_testkit::{Answer, FakeHttp};
+/// # use runbell_testkit::{FakeAnswer, FakeHttp};
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// let peer = FakeHttp::start().await;
-/// peer.answer(Answer::status(503).header("retry-after", "7")); // For the next request; 200 after that.
+/// peer.answer(FakeAnswer::status(503).header("retry-after", "7")); // For the next request; 200 after that.
 /// // … send something to peer.url("/hook") …
 /// assert!(peer.requests().is_empty());
 /// # });
@@ -38,13 +38,13 @@ pub struct FakeHttp {
     thread: Option<JoinHandle<()>>,
 }
 
-type AnswerFn = dyn Fn(&Request) -> Answer + Send;
+type AnswerFn = dyn Fn(&Request) -> FakeAnswer + Send;
 
 struct State {
     requests: Vec<Request>,
     malformed: usize,
-    queue: VecDeque<Answer>,
-    always: Answer,
+    queue: VecDeque<FakeAnswer>,
+    always: FakeAnswer,
     by: Option<Box<AnswerFn>>,
     connections: Vec<Connection>,
     bytes_sent: u64,
@@ -106,7 +106,7 @@ impl FakeHttp {
             requests: Vec::new(),
             malformed: 0,
             queue: VecDeque::new(),
-            always: Answer::ok(),
+            always: FakeAnswer::ok(),
             by: None,
             connections: Vec::new(),
             bytes_sent: 0,
@@ -150,13 +150,13 @@ impl FakeHttp {
     }
 
     /// Sets the answer to one request; several wait in line. They come before every other way to answer.
-    pub fn answer(&self, answer: Answer) -> &Self {
+    pub fn answer(&self, answer: FakeAnswer) -> &Self {
         self.shared.update(|state| state.queue.push_back(answer));
         self
     }
 
     /// Sets the answer to all requests that have none of their own. The contracts take it as this target's success.
-    pub fn answer_always(&self, answer: Answer) -> &Self {
+    pub fn answer_always(&self, answer: FakeAnswer) -> &Self {
         self.shared.update(|state| {
             state.by = None;
             state.always = answer;
@@ -165,13 +165,13 @@ impl FakeHttp {
     }
 
     /// Answers by request, such as by its path.
-    pub fn answer_with(&self, answer: impl Fn(&Request) -> Answer + Send + 'static) -> &Self {
+    pub fn answer_with(&self, answer: impl Fn(&Request) -> FakeAnswer + Send + 'static) -> &Self {
         self.shared.update(|state| state.by = Some(Box::new(answer)));
         self
     }
 
     /// What it answers when nothing else is set; `None` when a function decides.
-    pub(crate) fn usual_answer(&self) -> Option<Answer> {
+    pub(crate) fn usual_answer(&self) -> Option<FakeAnswer> {
         let state = self.shared.lock();
         state.by.is_none().then(|| state.always.clone())
     }

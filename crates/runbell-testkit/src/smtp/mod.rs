@@ -1,9 +1,9 @@
 //! A fake mail server: speaks SMTP on the loopback interface, keeps what it is given, and misbehaves as it is told.
 
+mod script;
 mod session;
 mod tls;
 
-use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,111 +12,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use script::{Order, Seen, State};
+pub use script::{ReceivedMail, SmtpFault, Step, Tls};
 pub use tls::TestCa;
-
-/// A step of a conversation, at which a fault can be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Step {
-    /// The greeting, before the client has said anything.
-    Greeting,
-    /// EHLO.
-    Hello,
-    /// STARTTLS.
-    StartTls,
-    /// AUTH, and the lines that belong to it.
-    Auth,
-    /// MAIL FROM.
-    Sender,
-    /// RCPT TO.
-    Recipient,
-    /// DATA.
-    Data,
-    /// The mail, once it is there in full.
-    Content,
-    /// RSET.
-    Reset,
-}
-
-impl Step {
-    /// Every step of a conversation without encryption and login, in order.
-    pub const PLAIN: [Step; 6] =
-        [Step::Greeting, Step::Hello, Step::Sender, Step::Recipient, Step::Data, Step::Content];
-}
-
-/// What the server does instead of going on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// Answers this: `451 4.7.1 try again later`. `{}` in it becomes what the client has just said.
-    Say(String),
-    /// Closes the connection.
-    Close,
-    /// Says nothing any more.
-    Hang,
-}
-
-/// How the server encrypts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tls {
-    /// Not at all.
-    None,
-    /// By STARTTLS, if the client wants it.
-    StartTls,
-    /// From the first byte on.
-    Implicit,
-}
-
-/// A mail that was accepted.
-#[derive(Debug, Clone)]
-pub struct Mail {
-    /// The envelope's sender.
-    pub from: String,
-    /// The envelope's recipients.
-    pub to: Vec<String>,
-    /// The mail as it was sent, without the closing dot.
-    pub data: Vec<u8>,
-    /// Whether the connection was encrypted.
-    pub encrypted: bool,
-    /// Who had logged in, with which mechanism.
-    pub login: Option<(String, String)>,
-}
-
-impl Mail {
-    /// The mail as text.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.data).into_owned()
-    }
-
-    /// The lines before the first empty one.
-    pub fn head(&self) -> String {
-        self.text().split("\r\n\r\n").next().unwrap_or_default().to_owned()
-    }
-}
-
-/// A fault that is asked for: at which step, for which recipient, how often.
-#[derive(Debug)]
-struct Order {
-    step: Step,
-    recipient: Option<String>,
-    fault: Fault,
-    left: usize,
-}
-
-#[derive(Default)]
-struct Seen {
-    mails: Vec<Mail>,
-    /// Every step that was begun, over all connections.
-    steps: Vec<Step>,
-    connections: usize,
-    open: usize,
-}
-
-struct State {
-    acceptor: Option<TlsAcceptor>,
-    tls: Tls,
-    login: Option<(String, String)>,
-    orders: Mutex<VecDeque<Order>>,
-    seen: watch::Sender<Seen>,
-}
 
 /// A fake mail server. Dropping it closes every connection.
 pub struct FakeSmtp {
@@ -180,13 +78,13 @@ impl FakeSmtp {
     }
 
     /// Asks for a fault, the next `times` times that a conversation comes to this step.
-    pub fn fault(&self, step: Step, fault: Fault, times: usize) -> &Self {
+    pub fn fault(&self, step: Step, fault: SmtpFault, times: usize) -> &Self {
         self.order(Order { step, recipient: None, fault, left: times })
     }
 
     /// Asks for an answer to RCPT TO of this recipient, the next `times` times.
     pub fn refuse(&self, recipient: &str, answer: &str, times: usize) -> &Self {
-        let (recipient, fault) = (Some(recipient.to_owned()), Fault::Say(answer.to_owned()));
+        let (recipient, fault) = (Some(recipient.to_owned()), SmtpFault::Say(answer.to_owned()));
         self.order(Order { step: Step::Recipient, recipient, fault, left: times })
     }
 
@@ -201,12 +99,12 @@ impl FakeSmtp {
     }
 
     /// The mails accepted so far.
-    pub fn mails(&self) -> Vec<Mail> {
+    pub fn mails(&self) -> Vec<ReceivedMail> {
         self.state.seen.borrow().mails.clone()
     }
 
     /// Takes the mails accepted so far.
-    pub fn take_mails(&self) -> Vec<Mail> {
+    pub fn take_mails(&self) -> Vec<ReceivedMail> {
         let mut mails = Vec::new();
         self.state.seen.send_modify(|seen| mails = std::mem::take(&mut seen.mails));
         mails

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _,
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Fault, Mail, State, Step, Tls};
+use super::script::{ReceivedMail, SmtpFault, State, Step, Tls};
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
@@ -61,7 +61,7 @@ impl Session<'_> {
         self.state.seen.send_modify(|seen| seen.steps.push(step));
         let fault = {
             let mut orders = self.state.orders.lock().unwrap_or_else(PoisonError::into_inner);
-            let meant = |order: &super::Order| {
+            let meant = |order: &super::script::Order| {
                 order.step == step
                     && order.left > 0
                     && order.recipient.as_deref().is_none_or(|of| Some(of) == recipient)
@@ -73,7 +73,7 @@ impl Session<'_> {
         };
         match fault {
             None => Ok(Next::Usual),
-            Some(Fault::Say(answer)) => {
+            Some(SmtpFault::Say(answer)) => {
                 self.say(&answer.replace("{}", said)).await?;
                 // Who was told to go on does so, whatever else was said.
                 if step == Step::StartTls && answer.starts_with("220") {
@@ -81,8 +81,8 @@ impl Session<'_> {
                 }
                 Ok(Next::Answered)
             }
-            Some(Fault::Close) => Err(io::ErrorKind::ConnectionAborted.into()),
-            Some(Fault::Hang) => {
+            Some(SmtpFault::Close) => Err(io::ErrorKind::ConnectionAborted.into()),
+            Some(SmtpFault::Hang) => {
                 // Until the client has had enough.
                 while self.line().await.is_ok() {}
                 Err(io::ErrorKind::UnexpectedEof.into())
@@ -232,7 +232,7 @@ impl Session<'_> {
         if let Next::Answered = self.step(Step::Content, "the mail", None).await? {
             return Ok(());
         }
-        let mail = Mail { from, to, data, encrypted: self.encrypted, login: self.login.clone() };
+        let mail = ReceivedMail { from, to, data, encrypted: self.encrypted, login: self.login.clone() };
         self.state.seen.send_modify(|seen| seen.mails.push(mail));
         self.say("250 2.0.0 taken").await
     }

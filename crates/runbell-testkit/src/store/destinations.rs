@@ -10,7 +10,7 @@ use runbell_store::{
     Claim, Completion, DeliveryState, HoldChange, HoldTarget, LeasedDelivery, Recorded, Rooms, RunChange, RunKey,
 };
 
-use super::{LEASE, StoreBench, completion, everything, fails_for, flow, held_for, sent, transition};
+use super::bench::{LEASE, StoreBench, at, completion, everything, fails_for, flow, held_for, sent, transition};
 
 /// A run that ended, with one delivery that waits for `flow`, in a project of its own.
 fn waiting(project: &str, uid: &str, flow: Flow, seconds: i64) -> RunChange {
@@ -153,7 +153,7 @@ pub(super) async fn a_destination_that_is_down_is_probed(bench: &StoreBench) {
     check.equal("after it failed", &bench.claim(102).await.len(), &0);
     check.equal("the next probe", &bench.claim(103).await.len(), &1);
     let since = bench.store.holds(10).await.expect("read").remove(0).since;
-    check.equal("down since", &since, &super::at(12));
+    check.equal("down since", &since, &at(12));
 }
 
 type Asked = Box<dyn Fn() -> Vec<FlowHash>>;

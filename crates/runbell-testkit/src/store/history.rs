@@ -5,7 +5,7 @@ use std::time::Duration;
 use runbell_core::RunState;
 use runbell_store::{DeliveryFilter, DeliveryState, RegisteredNotification, RunFacts, RunFilter, SealedSecret};
 
-use super::{StoreBench, at, fails_for, key, registered, sent, transition};
+use super::bench::{StoreBench, at, fails_for, key, registered, sent, transition};
 
 pub(super) async fn lists_and_pages(bench: &StoreBench) {
     let store = &bench.store;

@@ -11,7 +11,7 @@ use runbell_store::{
     SealedSecret, StoreError,
 };
 
-use super::{
+use super::bench::{
     LEASE, StoreBench, at, completion, everything, fails, fails_for, flow, held_for, job, key, leases as leases_of,
     made, registered, sent, transition,
 };

@@ -3,7 +3,7 @@
 use runbell_core::RunState;
 use runbell_store::{INTERNAL, ProjectSecret, RegisteredNotification, SealedSecret, TokenRecord};
 
-use super::{StoreBench, at, fails_for, key, made, registered, transition};
+use super::bench::{StoreBench, at, fails_for, key, made, registered, transition};
 
 pub(super) async fn secrets(bench: &StoreBench) {
     let store = &bench.store;

@@ -18,7 +18,7 @@ use crate::tokens::Tokens;
 use crate::{keys, smtp};
 
 /// A store with what works on it: opened by one process at a time.
-pub struct Site {
+pub struct Instance {
     pub(crate) app: App,
 }
 
@@ -33,7 +33,7 @@ pub enum Purpose {
     Seal,
 }
 
-/// How a site is opened.
+/// How a instance is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     /// It delivers, and answers requests at this address.
@@ -42,7 +42,7 @@ pub(crate) enum Use {
     AtRest(Purpose),
 }
 
-impl Site {
+impl Instance {
     /// Opens the configured store to change and read what is there; nothing is delivered. Call it inside a tokio runtime.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Site {
                 file.display()
             );
         }
-        Ok(Site {
+        Ok(Instance {
             app: App(Arc::new(Inner {
                 dispatcher,
                 clock,
