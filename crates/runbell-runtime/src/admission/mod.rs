@@ -46,6 +46,8 @@ pub(crate) struct Rules {
     /// How many places there are for attempts over all destinations; unproved ones may hold half of them. `None` without such
     /// a limit, and then without breakers too: in the process of a runner a breaker would turn a quick error into a slow one.
     pub(crate) places: Option<usize>,
+    /// The longest hold that a target may ask for; a longer one is cut, and the next attempt is answered again.
+    pub(crate) longest_hold: Duration,
 }
 
 /// Decides whether attempts may be made.
@@ -242,6 +244,7 @@ impl Admission {
         if let Some(Retry::After(wait)) = failed.map(Error::retry_advice)
             && limits.bucket.is_some()
         {
+            let wait = wait.min(self.rules.longest_hold);
             state.bucket(permit.flow, now).held_until = Some(now + wait);
             signal.bucket = Some(wait);
         }
@@ -497,7 +500,7 @@ mod tests {
     use super::*;
 
     fn admission(permits: usize, places: Option<usize>) -> Arc<Admission> {
-        Admission::new(Rules { permits, places }, Arc::new(SystemClock))
+        Admission::new(Rules { permits, places, longest_hold: Duration::from_secs(60) }, Arc::new(SystemClock))
     }
 
     fn flow(limits: &Limits) -> Flow {

@@ -90,7 +90,8 @@ impl Rooms for Room {
 impl Worker {
     pub(super) fn new(resources: Resources, links: Links, options: DispatcherOptions) -> Self {
         let at_once = u32::try_from(options.at_once.clamp(1, 65_536)).unwrap_or(1);
-        let rules = Rules { permits: PERMITS, places: Some(at_once as usize) };
+        let longest_hold = options.retry.longest_wait;
+        let rules = Rules { permits: PERMITS, places: Some(at_once as usize), longest_hold };
         let admission = Admission::new(rules, Arc::clone(&resources.preparer.cx.clock));
         let deliverer = Deliverer {
             resources,

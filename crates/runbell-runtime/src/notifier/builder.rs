@@ -169,7 +169,7 @@ impl NotifierBuilder {
             secrets.extend(&ready.secrets);
             fixed.push(Arc::new(ready));
         }
-        let rules = Rules { permits: self.permits, places: None };
+        let rules = Rules { permits: self.permits, places: None, longest_hold: self.policy.longest_wait };
         let admission = Admission::new(rules, Arc::clone(&self.preparer.cx.clock));
         Ok(Notifier(Arc::new(Inner {
             preparer: self.preparer,
