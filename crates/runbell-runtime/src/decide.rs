@@ -95,7 +95,7 @@ impl Plan {
         self
     }
 
-    /// What the job's texts and payloads must be told besides the job.
+    /// Whether texts say that the run is a sample.
     pub(crate) fn is_sample(&self) -> bool {
         self.is_sample
     }

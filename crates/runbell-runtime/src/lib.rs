@@ -6,7 +6,7 @@
 //! **Invariant:** no kind is named here; kinds come through the registry.
 //!
 //! **Invariant:** no permit is held while a delivery waits for its next attempt, and each destination has permits
-//! of its own, so that a broken target delays nobody else.
+//! of its own, so that a broken target delays no other.
 //!
 //! **Invariant:** what is handed to senders and templates is redacted first ([`Notifier`] freezes and cleans a run
 //! before anything else sees it).

@@ -49,7 +49,7 @@ fn redact_notification(notification: &mut Map, registry: &Registry) {
                 // A param the kind does not know is not secret by its schema; the run goes out as handed in.
                 params.extend(unknown);
             }
-            // Nobody here can tell which of them are secret.
+            // Without the kind's schema all of them may be secret.
             Err(_) => params.values_mut().for_each(|value| *value = Value::from(REDACTED)),
         },
         Some(Value::Null) | None => {}

@@ -93,7 +93,7 @@ impl KeyRing {
         String::from_utf8(opened).map_err(|_| broken())
     }
 
-    /// Whether it was sealed with the key that seals now; if not, it wants to be sealed anew.
+    /// Whether it was sealed with the key that seals now; if not, it is to be sealed again.
     pub fn is_current(&self, sealed: &[u8]) -> bool {
         let id = sealed.get(..ID).and_then(|id| id.split(|byte| *byte == 0).next());
         self.0.first().is_some_and(|(first, _)| id == Some(first.as_bytes()))

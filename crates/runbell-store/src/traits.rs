@@ -83,7 +83,7 @@ pub trait Queue: Send + Sync + 'static {
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn backlog(&self) -> StoreResult<Backlog>;
 
-    /// Wakes whoever claims when something may have become due before [`Claimed::next`].
+    /// Wakes the claiming worker when something may have become due before [`Claimed::next`].
     fn wakeups(&self) -> Wakeups;
 }
 

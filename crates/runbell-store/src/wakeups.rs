@@ -1,8 +1,8 @@
-//! Tells whoever claims that something may be due.
+//! Wakes the claiming worker when something may be due.
 
 use tokio::sync::watch;
 
-/// Wakes whoever claims. Wake-ups while nobody waits are not lost: they make the next wait end at once.
+/// Wakes the claiming worker. Wake-ups while it does not wait are not lost: they make the next wait end at once.
 #[derive(Debug, Clone)]
 pub struct Wakeups(watch::Receiver<u64>);
 

@@ -58,7 +58,7 @@ impl Dispatcher {
         Ok(dispatcher)
     }
 
-    /// A dispatcher that only changes and reads what the store holds, until it is told to [`deliver`](Self::deliver).
+    /// A dispatcher that only changes and reads what the store holds, until [`deliver`](Self::deliver) is called.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -153,6 +153,6 @@ mod tests {
         // Begun, and dropped before it is answered.
         assert!(dispatcher.take_in(event).now_or_never().is_none());
         let woken = tokio::time::timeout(Duration::from_secs(20), wakeups.next());
-        woken.await.expect("it is woken although nobody waits for the answer");
+        woken.await.expect("it is woken although no caller waits for the answer");
     }
 }

@@ -48,7 +48,7 @@ pub struct DispatcherOptions {
     pub defaults: BTreeMap<String, Map>,
     /// Notifications to the operator about deliveries that failed for good. Default none.
     pub on_failure: Vec<Notification>,
-    /// Told of every attempt. Default nobody.
+    /// Called with every attempt. Default none.
     pub observer: Option<Observer>,
 }
 

@@ -47,7 +47,7 @@ impl Dispatcher {
             .await
     }
 
-    /// Registers a run's notifications anew. An equal list changes nothing; another one takes the place of what is not yet
+    /// Registers a run's list of notifications. An equal list changes nothing; another one takes the place of what is not yet
     /// delivered, and is decided about at once only if it did so for the run's present state.
     ///
     /// # Errors

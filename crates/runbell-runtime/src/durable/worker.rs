@@ -162,7 +162,7 @@ impl Worker {
         // Deliveries that are left when time is up keep their leases, and those end when the store is opened next.
         let all = timeout(deadline, at_rest).await;
         if all.is_ok() {
-            // Closed while all are held: whoever looked before the stop finds no slot any more.
+            // Closed while all are held: a reservation that began before the stop finds no slot any more.
             inner.slots.close();
         }
     }
@@ -212,8 +212,8 @@ impl Worker {
         };
         let Some(Claimed { deliveries, without_room, next, more_probes }) = claimed else {
             inner.starved.store(true, Ordering::SeqCst);
-            // Without a free slot only the end of an attempt changes anything; one that ended before this was noted has woken
-            // nobody.
+            // Without a free slot only the end of an attempt changes anything; one that ended before this was noted woke
+            // no worker.
             return Some(if inner.slots.available_permits() > 0 { Duration::ZERO } else { LOOK_AGAIN });
         };
         let more_unknown = without_room.contains(&FlowHash::default());

@@ -284,7 +284,7 @@ impl Notifier {
                 line.kind.clone_from(&unusable.kind);
                 line.failed(&unusable.error);
             }
-            // Its name tells its place, and a notification without one is faulty.
+            // A place needs a name, and a notification without one is faulty.
             (Ok(_), None) => line.failed(&Error::new(ErrorKind::Internal, "a delivery has no place in its lane")),
         }
         self.report(&line);

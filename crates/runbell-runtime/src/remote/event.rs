@@ -32,9 +32,13 @@ impl RemoteEvent {
     ///
     /// The run goes out as it is in `transition`: secrets in it have to be redacted before.
     pub fn new(transition: Transition, notifications: Option<&[Notification]>) -> Self {
-        let Transition { run, state, at, .. } = transition;
+        let Transition { run, state, at, steps } = transition;
         let list = notifications.map(|list| list.iter().map(document).collect::<Vec<_>>());
         let mut event = Map::from_iter([("run".to_owned(), run.document().clone())]);
+        if !steps.is_empty() {
+            let steps: Vec<Value> = steps.iter().map(|step| step.document().clone()).collect();
+            event.insert("steps".to_owned(), steps.into());
+        }
         if let Some(list) = list {
             event.insert("notifications".to_owned(), list.into());
         }

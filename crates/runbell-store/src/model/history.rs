@@ -11,7 +11,7 @@ pub struct StoredRun {
     pub document: String,
     /// Grows with every change.
     pub version: i64,
-    /// The state last told, in MLRun's spelling.
+    /// The state last reported, in MLRun's spelling.
     pub state: String,
     /// How many lists of notifications it has had.
     pub generation: i64,
@@ -32,7 +32,7 @@ pub enum DeliveryState {
     Sent,
     /// It failed for good.
     Failed,
-    /// Newer news took its place, or somebody gave it up.
+    /// Newer news took its place, or it was cancelled.
     Superseded,
 }
 
@@ -65,7 +65,7 @@ impl DeliveryState {
     }
 }
 
-/// A delivery as it is told.
+/// A delivery as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
     /// Its number.
@@ -98,7 +98,7 @@ pub struct DeliveryRecord {
     pub finished_at: Option<Timestamp>,
 }
 
-/// An attempt as it is told.
+/// An attempt as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRecord {
     /// Its number, from 1.
@@ -172,7 +172,7 @@ pub struct RunRecord {
     pub run: StoredRun,
 }
 
-/// What was decided about a notification, as it is told.
+/// What was decided about a notification, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerdictRecord {
     /// The notification's name.

@@ -2,7 +2,7 @@
 //!
 //! A checkpoint waits for the disk several times as long as a commit does. The pass that copies most of the log, and sees it
 //! to the disk, runs on a thread of its own, while commits go on; what they add meanwhile is little, and the writer copies
-//! that itself, for only between its commits can the log be at its end and begin anew.
+//! that itself, for only between its commits can the log be at its end and begin again.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -89,7 +89,7 @@ impl Checkpoints {
     pub(super) fn tend(&mut self, connection: &Connection) {
         let logged = logged();
         if logged < ENOUGH {
-            // It has begun anew.
+            // It has begun again.
             self.enough = ENOUGH;
         }
         if self.is_passing.load(Ordering::Acquire) {
@@ -98,7 +98,7 @@ impl Checkpoints {
         if self.is_begun {
             self.is_begun = false;
             checkpoint(connection);
-            // While somebody reads, as a backup does, the log does not begin anew, and the next pass is worth it only later.
+            // While somebody reads, as a backup does, the log does not begin again, and the next pass is worth it only later.
             self.enough = logged.saturating_add(ENOUGH);
         } else if logged >= self.enough
             && let Some(passes) = &self.passes
@@ -109,7 +109,7 @@ impl Checkpoints {
     }
 }
 
-/// Copies what nobody reads in its old form, waiting for nobody; the next one copies the rest.
+/// Copies the pages that no reader needs in their old form, without waiting; the next pass copies the rest.
 fn checkpoint(connection: &Connection) {
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
         // Nothing is lost: it is in the log, and commits say by themselves when the disk takes no more.

@@ -79,7 +79,7 @@ impl SqliteStore {
         micros(self.clock.now())
     }
 
-    /// Wakes whoever claims, when something may be due.
+    /// Wakes the claiming worker, when something may be due.
     fn wake_if(&self, may_be_due: bool) {
         if may_be_due {
             self.waker.wake();

@@ -96,7 +96,7 @@ pub(super) fn migrate(connection: &mut Connection, file: &Path) -> StoreResult<(
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", CACHE)?;
     connection.pragma_update(None, "temp_store", "memory")?;
-    // Otherwise a statement is compiled anew whenever another time is bound to it.
+    // Otherwise a statement is compiled again whenever another time is bound to it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     let transaction = connection.transaction()?;
     for (step, sql) in MIGRATIONS.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {

@@ -16,7 +16,7 @@ use crate::error::{StoreError, StoreResult};
 /// How many writes a group holds at most.
 const GROUP: usize = 256;
 
-/// How long a write that nobody waits for may wait for company: so long that it shares the commit of what comes meanwhile,
+/// How long a write without a waiting caller may wait for company: long enough to share the commit of the next writes,
 /// too short to be missed when the process is killed.
 const PATIENCE: Duration = Duration::from_millis(2);
 
@@ -152,7 +152,7 @@ fn serve(connection: &Connection, mut checkpoints: Checkpoints, jobs: &Receiver<
             }
         }
         // Hardly any write fails after it has written something, so the group is tried without a savepoint for each, and
-        // only when one did so anew with them: they cost more than many a write.
+        // only when one did so again with them: they cost more than many a write.
         let written = begin(connection).and_then(|()| match together(connection, &mut group) {
             true => Ok(group.len()),
             false => begin(connection).map(|()| one_by_one(connection, &mut group)),
@@ -160,7 +160,7 @@ fn serve(connection: &Connection, mut checkpoints: Checkpoints, jobs: &Receiver<
         let written = match written {
             Ok(written) => written,
             Err(error) => {
-                // Dropped unanswered, and told so by that; the next group tries anew.
+                // Dropped unanswered, which the callers see; the next group tries again.
                 tracing::error!(%error, "the store takes no writes");
                 continue;
             }
