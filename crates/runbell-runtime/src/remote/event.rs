@@ -140,4 +140,17 @@ mod tests {
             assert!(RemoteEvent::from_body(bad).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn the_steps_of_a_workflow_travel() {
+        let run = |name: &str| {
+            let text = format!(r#"{{"metadata": {{"uid": "{name}"}}, "status": {{"state": "completed"}}}}"#);
+            RunSnapshot::new(value::read(&text).expect("JSON")).expect("a run")
+        };
+        let transition = Transition::current(run("w"), Timestamp::UNIX_EPOCH).with_steps(vec![run("one"), run("two")]);
+        let event = RemoteEvent::new(transition, None);
+        let expected = format!(r#""steps":[{},{}]"#, run("one").document().to_json(), run("two").document().to_json());
+        let body = String::from_utf8(event.body().to_vec()).expect("text");
+        assert!(body.contains(&expected), "{body}");
+    }
 }

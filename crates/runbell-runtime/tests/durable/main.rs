@@ -299,3 +299,29 @@ async fn whenever_it_stops_nothing_stays_leased() {
     assert!(all.iter().all(|one| one.status == DeliveryState::Sent && one.attempts == 1), "{all:?}");
     assert_eq!((all.len(), peer.requests().len()), (rounds * runs, rounds * runs));
 }
+
+#[tokio::test]
+async fn the_steps_of_a_workflow_are_delivered_at_once_and_later() {
+    let (site, peer) = (Site::new(), FakeHttp::start().await);
+    let step = |name: &str| json!({ "metadata": { "name": name }, "status": { "state": "error" } });
+    let event = |uid: &str| Event {
+        project: "p".to_owned(),
+        uid: uid.to_owned(),
+        run: Value::from(run(uid, "error")),
+        steps: vec![Value::from(step("fetch")), Value::from(step("fit"))],
+        notifications: Some(Value::from(json!([hook("hook", &peer.url("/x"))]))),
+        state: None,
+        at: None,
+    };
+    // Read from the store: nothing is delivered while it is accepted.
+    let dispatcher = at_rest(site.open().await, DispatcherOptions::default()).await;
+    dispatcher.take_in(event("later")).await.expect("taken in");
+    dispatcher.deliver();
+    until(&peer, 1).await;
+    dispatcher.take_in(event("at-once")).await.expect("taken in");
+    until(&peer, 2).await;
+    for request in peer.requests() {
+        let body = request.text();
+        assert!(body.contains(r#""name":"fetch""#) && body.contains(r#""name":"fit""#), "{body}");
+    }
+}
