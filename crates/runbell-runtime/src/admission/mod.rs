@@ -293,10 +293,12 @@ impl Admission {
     /// How many more attempts a destination may be given now, when `granted` were just given, by destination.
     pub(crate) fn room(&self, destination: FlowHash, granted: &[(FlowHash, usize)]) -> usize {
         let state = self.state();
-        if state.until_probe(destination, Instant::now()).is_some() {
-            return 0;
-        }
         let own = granted.iter().filter(|(other, _)| *other == destination).map(|(_, count)| count).sum();
+        if state.until_probe(destination, Instant::now()).is_some() {
+            // The store does not hold it. One delivery gets through: it is the probe, or its refusal writes the hold.
+            let used = state.destinations.get(&destination).map_or(0, |known| known.under_way + known.expected);
+            return usize::from(used + own == 0);
+        }
         if destination == FlowHash::default() {
             // Their senders are built first; then their real destinations count.
             let expected = state.destinations.get(&destination).map_or(0, |known| known.expected);

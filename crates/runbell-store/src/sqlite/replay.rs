@@ -10,7 +10,7 @@ use crate::model::DeliveryFilter;
 
 /// The finished delivery of a project.
 const FINISHED: &str = "id = ?2 AND finished_at IS NOT NULL \
-                        AND notification_id IN (SELECT id FROM notifications WHERE project = ?1)";
+                        AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = notification_id AND n.project = ?1)";
 
 pub(super) fn replay(
     connection: &Connection,
@@ -57,7 +57,7 @@ pub(super) fn replay_all(
 pub(super) fn cancel(connection: &Connection, project: &str, id: i64, now: i64) -> StoreResult<bool> {
     let sql = "UPDATE deliveries SET status = 'superseded', due_at = NULL, finished_at = ?3, reason = 'cancelled' \
                WHERE id = ?2 AND (status = 'pending' OR status = 'retry') \
-               AND notification_id IN (SELECT id FROM notifications WHERE project = ?1)";
+               AND EXISTS (SELECT 1 FROM notifications AS n WHERE n.id = notification_id AND n.project = ?1)";
     let is_cancelled = connection.prepare_cached(sql)?.execute(params![project, id, now])? > 0;
     if is_cancelled {
         // What waited behind it may go.

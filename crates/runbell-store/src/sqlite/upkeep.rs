@@ -54,7 +54,7 @@ fn forget_delivery(connection: &Connection, id: i64, before: i64) -> StoreResult
 fn forget_idle_flows(connection: &Connection, now: i64) -> StoreResult<()> {
     let sql = "DELETE FROM flows WHERE id <> ?1 AND ready_at IS NULL AND coalesce(hold_until, ?2) <= ?2";
     connection.prepare_cached(sql)?.execute([UNKNOWN, now])?;
-    let sql = "DELETE FROM destinations WHERE id <> ?1 AND ready_at IS NULL AND coalesce(hold_until, ?2) <= ?2 \
+    let sql = "DELETE FROM destinations WHERE id <> ?1 AND down_since IS NULL AND ready_at IS NULL AND coalesce(hold_until, ?2) <= ?2 \
                AND NOT EXISTS (SELECT 1 FROM flows WHERE destination_id = destinations.id)";
     connection.prepare_cached(sql)?.execute([UNKNOWN, now])?;
     Ok(())
