@@ -7,7 +7,7 @@ use runbell_core::delivery::{Failure, Next, Outcome, Progress};
 use runbell_core::{Clock, Error, ErrorKind, Job, Links, Reason, Rendered, RetryPolicy, SecretValues};
 use tokio::time::Instant;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Permit};
 use crate::attempt::Attempt;
 use crate::decide::{message, render};
 use crate::order::{Go, OrderTicket};
@@ -47,11 +47,14 @@ impl Delivery<'_> {
         let mut course = Course { rendered: None, started: None, held: Duration::ZERO, last_error: None };
         let mut go = ticket.first_turn().await;
         loop {
-            let last_chance = match go {
-                Go::Attempt { last_chance } => last_chance,
-                Go::Superseded => return superseded(line, course.last_error.as_ref()),
+            if go == Go::Superseded {
+                return superseded(line, course.last_error.as_ref());
+            }
+            let Some(permit) = self.admitted(ticket, &mut course).await else {
+                return superseded(line, course.last_error.as_ref());
             };
-            let outcome = match self.attempt(ticket, &mut course, line).await {
+            let last_chance = ticket.begin();
+            let outcome = match self.attempt(permit, &mut course, line).await {
                 Ok(outcome) => outcome,
                 Err(error) => return line.failed(&error),
             };
@@ -66,7 +69,7 @@ impl Delivery<'_> {
                     let unknown = || Error::new(ErrorKind::Internal, "an attempt without an outcome");
                     return line.failed(&course.last_error.unwrap_or_else(unknown));
                 }
-                Next::Retry { last_chance: true, .. } => Go::Attempt { last_chance: true },
+                Next::Retry { last_chance: true, .. } => Go::Attempt,
                 Next::Retry { after, last_chance: false } => {
                     let reason = course.last_error.as_ref().map(Error::reason);
                     tracing::debug!(attempt = line.attempts, reason, ?after, "will try again");
@@ -76,20 +79,23 @@ impl Delivery<'_> {
         }
     }
 
-    /// Makes one attempt, as soon as it is admitted. Renders before the first one: what waits is small.
-    async fn attempt(
-        &self,
-        ticket: &OrderTicket,
-        course: &mut Course,
-        line: &mut ReportLine,
-    ) -> Result<Outcome, Error> {
+    /// Waits until an attempt is admitted; `None` when a new list of notifications took over meanwhile.
+    async fn admitted(&self, ticket: &OrderTicket, course: &mut Course) -> Option<Permit> {
         let asked = Instant::now();
-        let permit = self.admission.permit(self.ready.flow, &self.ready.limits).await;
+        let permit = tokio::select! {
+            biased;
+            permit = self.admission.permit(self.ready.flow, &self.ready.limits) => permit,
+            () = ticket.replaced() => return None,
+        };
         match course.started {
             Some(_) => course.held += asked.elapsed(),
             None => course.started = Some(Instant::now()),
         }
-        ticket.begin();
+        Some(permit)
+    }
+
+    /// Makes one attempt. Renders before the first one: what waits is small.
+    async fn attempt(&self, permit: Permit, course: &mut Course, line: &mut ReportLine) -> Result<Outcome, Error> {
         let rendered = match &mut course.rendered {
             Some(rendered) => rendered,
             empty => {

@@ -68,11 +68,8 @@ enum Look {
 /// What a ticket waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Go {
-    /// An attempt; the last one if newer news waits behind it.
-    Attempt {
-        /// It is the last one.
-        last_chance: bool,
-    },
+    /// An attempt.
+    Attempt,
     /// Nothing: a new list of notifications took over.
     Superseded,
 }
@@ -142,11 +139,10 @@ impl RunOrder {
     fn look(&mut self, id: u64, is_due: bool) -> Option<Look> {
         let turn = self.turn(id)?;
         let mine = self.members.iter_mut().find(|member| member.id == id)?;
-        let last_chance = turn == Turn::Hurry || mine.phase == Phase::Retrying { last_chance: true };
         Some(match turn {
             _ if mine.is_replaced => Look::Go(Go::Superseded),
-            Turn::Hurry => Look::Go(Go::Attempt { last_chance }),
-            Turn::Go if is_due => Look::Go(Go::Attempt { last_chance }),
+            Turn::Hurry => Look::Go(Go::Attempt),
+            Turn::Go if is_due => Look::Go(Go::Attempt),
             Turn::Go | Turn::Wait => Look::Wait(Arc::clone(mine.wakes.get_or_insert_default())),
         })
     }
@@ -200,7 +196,7 @@ impl OrderTicket {
             let is_due = due.is_none_or(|due| Instant::now() >= due);
             // A ticket is in its queue for as long as it lives.
             let wakes = match self.with(|order| order.look(self.id, is_due)).flatten() {
-                None => return Go::Attempt { last_chance: false },
+                None => return Go::Attempt,
                 Some(Look::Go(go)) => return go,
                 Some(Look::Wait(wakes)) => wakes,
             };
@@ -214,9 +210,31 @@ impl OrderTicket {
         }
     }
 
-    /// Begins an attempt.
-    pub(crate) fn begin(&self) {
-        self.enter(Phase::UnderWay);
+    /// Waits until a new list of notifications takes over.
+    pub(crate) async fn replaced(&self) {
+        loop {
+            let looked = self.with(|order| {
+                let mine = order.members.iter_mut().find(|member| member.id == self.id)?;
+                (!mine.is_replaced).then(|| Arc::clone(mine.wakes.get_or_insert_default()))
+            });
+            match looked.flatten() {
+                Some(wakes) => wakes.notified().await,
+                None => return,
+            }
+        }
+    }
+
+    /// Begins an attempt. True when it is the last one, for newer news waits behind it: some may have come while it waited for
+    /// admission.
+    pub(crate) fn begin(&self) -> bool {
+        let last_chance = self.with(|order| {
+            let turn = order.turn(self.id);
+            let mine = order.members.iter_mut().find(|member| member.id == self.id)?;
+            let last_chance = turn == Some(Turn::Hurry) || mine.phase == Phase::Retrying { last_chance: true };
+            mine.phase = Phase::UnderWay;
+            Some(last_chance)
+        });
+        last_chance.flatten().unwrap_or_default()
     }
 
     /// What follows an attempt of this delivery.

@@ -90,6 +90,7 @@ impl Metrics {
             AttemptResult::Sent => "sent",
             AttemptResult::Retry => "retry",
             AttemptResult::Failed => "failed",
+            AttemptResult::Superseded => "superseded",
         };
         let error = error.map_or("", |error| error.as_str());
         self.attempts.with_label_values(&[kind, word, error]).inc();
@@ -97,7 +98,7 @@ impl Metrics {
         match outcome {
             AttemptResult::Sent => self.sent_seconds.observe(since_accepted.as_secs_f64()),
             AttemptResult::Failed => self.failed.with_label_values(&[kind]).inc(),
-            AttemptResult::Retry => {}
+            AttemptResult::Retry | AttemptResult::Superseded => {}
         }
     }
 

@@ -27,7 +27,7 @@ pub use model::{
     Accepted, AttemptRecord, Backlog, Claim, Claimed, Completion, Deliver, DeliveryFilter, DeliveryRecord,
     DeliveryState, FollowUp, HoldChange, HoldTarget, INTERNAL, Lease, LeasedDelivery, NewJob, NewVerdict, Placed,
     Placement, ProjectSecret, Recorded, RegisteredNotification, Rooms, RunChange, RunFacts, RunFilter, RunKey,
-    RunRecord, SealedSecret, StoredHold, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
+    RunRecord, SealedSecret, Share, StoredHold, StoredRun, TaskRecord, TokenRecord, VerdictRecord,
 };
 pub use open::open;
 pub use traits::{History, Queue, Records, Store, Upkeep};

@@ -434,6 +434,15 @@ async fn live(steps: &[Step]) -> Result<(), TestCaseError> {
 }
 
 #[test]
+fn newer_news_hurries_what_was_held() {
+    let news = || Step::News { new_list: false };
+    let held = Step::End { which: 0, end: End::Held(1) };
+    let steps = [news(), Step::Claim, Step::Restart, Step::Claim, news(), held, Step::Claim];
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(live(&steps)).expect("as the model does");
+}
+
+#[test]
 fn a_store_does_as_the_model_does() {
     let cases = std::env::var("RUNBELL_PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(CASES);
     let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };

@@ -92,6 +92,13 @@ impl Breaker {
         self.down.as_mut().is_none_or(|down| !std::mem::replace(&mut down.is_reported, true))
     }
 
+    /// Takes back [`Self::report`].
+    pub(crate) fn unreport(&mut self) {
+        if let Some(down) = &mut self.down {
+            down.is_reported = false;
+        }
+    }
+
     /// Notes how an attempt ended.
     pub(crate) fn record(
         &mut self,

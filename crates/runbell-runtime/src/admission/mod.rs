@@ -14,7 +14,9 @@ use std::time::Duration;
 
 #[cfg(feature = "durable")]
 use runbell_core::Timestamp;
-use runbell_core::{Clock, Error, Flow, FlowHash, Limits, Retry};
+use runbell_core::{Clock, Error, Flow, FlowHash, Limits, Pace, Retry};
+#[cfg(feature = "durable")]
+use runbell_store::Share;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
@@ -85,6 +87,8 @@ struct Destination {
 /// What the target itself counts by.
 #[derive(Debug)]
 struct Bucket {
+    /// As its latest sender said.
+    pace: Option<Pace>,
     /// When the latest sends that keep a pace began.
     recent: VecDeque<Instant>,
     held_until: Option<Instant>,
@@ -221,7 +225,11 @@ impl Admission {
             match self.decide(flow, limits, None, true) {
                 Ok(permit) => return permit,
                 Err(Refusal::Busy) => notified.await,
-                Err(Refusal::Down(wait) | Refusal::Paced(wait)) => sleep(wait).await,
+                Err(Refusal::Down(wait) | Refusal::Paced(wait)) => {
+                    // If a freed permit woke this one, another can use it.
+                    freed.notify_one();
+                    sleep(wait).await;
+                }
             }
         }
     }
@@ -244,9 +252,11 @@ impl Admission {
         if let Some(Retry::After(wait)) = failed.map(Error::retry_advice)
             && limits.bucket.is_some()
         {
-            let wait = wait.min(self.rules.longest_hold);
-            state.bucket(permit.flow, now).held_until = Some(now + wait);
-            signal.bucket = Some(wait);
+            // Of two answers the longer wait counts.
+            let bucket = state.bucket(permit.flow, now);
+            let until = bucket.held_until.unwrap_or(now).max(now + wait.min(self.rules.longest_hold));
+            bucket.held_until = Some(until);
+            signal.bucket = Some(until.saturating_duration_since(now));
         }
         // Given back only now that the breaker knows: what was freed must not go to a destination that is down.
         drop(state);
@@ -309,6 +319,20 @@ impl Admission {
         self.room_of(&state, destination, own, unproved)
     }
 
+    /// How many deliveries of a flow may be leased now, by the pace and the hold of its bucket.
+    pub(crate) fn share(&self, flow: Flow) -> Share {
+        let (state, now) = (self.state(), Instant::now());
+        let Some(bucket) = state.buckets.get(&flow) else { return Share::UNLIMITED };
+        match (bucket.wait(bucket.pace, now), bucket.pace) {
+            (Duration::ZERO, None) => Share::UNLIMITED,
+            (Duration::ZERO, Some(pace)) => {
+                let recent = bucket.recent.iter().filter(|began| **began + pace.period > now).count();
+                Share { room: (pace.count.max(1) as usize).saturating_sub(recent), again: step(pace) }
+            }
+            (again, _) => Share { room: 0, again },
+        }
+    }
+
     /// How many destinations that are down may be probed now.
     pub(crate) fn probes(&self) -> usize {
         self.state().probe_budget(Instant::now())
@@ -321,9 +345,9 @@ impl Admission {
     }
 
     /// Notes a destination that the store probes, if it is not known to be down.
-    pub(crate) fn load_probed(&self, destination: FlowHash) {
+    pub(crate) fn load_probed(&self, destination: FlowHash, since: Timestamp) {
         if self.down_since(destination).is_none() {
-            self.load(destination, self.clock.now(), Duration::ZERO);
+            self.load(destination, since, Duration::ZERO);
         }
     }
 
@@ -337,6 +361,31 @@ impl Admission {
         let mut state = self.state();
         state.destinations.get_mut(&destination).is_none_or(|known| known.breaker.report())
     }
+
+    /// Takes back [`Self::report_down`]: the report could not be stored.
+    pub(crate) fn unreport_down(&self, destination: FlowHash) {
+        if let Some(known) = self.state().destinations.get_mut(&destination) {
+            known.breaker.unreport();
+        }
+    }
+}
+
+impl Bucket {
+    /// How long until the next send is allowed.
+    fn wait(&self, pace: Option<Pace>, now: Instant) -> Duration {
+        let held = self.held_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let paced = pace.map_or(Duration::ZERO, |pace| {
+            let count = pace.count.max(1) as usize;
+            let earliest = self.recent.len().checked_sub(count).and_then(|place| self.recent.get(place));
+            earliest.map_or(Duration::ZERO, |began| (*began + pace.period).saturating_duration_since(now))
+        });
+        held.max(paced)
+    }
+}
+
+/// The time between two sends of an even pace.
+fn step(pace: Pace) -> Duration {
+    pace.period / pace.count.max(1)
 }
 
 impl State {
@@ -355,6 +404,7 @@ impl State {
 
     fn bucket(&mut self, flow: Flow, now: Instant) -> &mut Bucket {
         let known = self.buckets.entry(flow).or_insert_with(|| Bucket {
+            pace: None,
             recent: VecDeque::new(),
             held_until: None,
             line: Arc::default(),
@@ -383,15 +433,9 @@ impl State {
     fn until_paced(&self, flow: Flow, limits: &Limits, now: Instant, is_first_in_line: bool) -> Option<Duration> {
         let bucket = self.buckets.get(&flow)?;
         if bucket.waiting > 0 && !is_first_in_line {
-            return Some(limits.pace.map_or(Duration::from_millis(1), |pace| pace.period / pace.count.max(1)));
+            return Some(limits.pace.map_or(Duration::from_millis(1), step));
         }
-        let held = bucket.held_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        let paced = limits.pace.map_or(Duration::ZERO, |pace| {
-            let count = pace.count.max(1) as usize;
-            let earliest = bucket.recent.len().checked_sub(count).and_then(|place| bucket.recent.get(place));
-            earliest.map_or(Duration::ZERO, |began| (*began + pace.period).saturating_duration_since(now))
-        });
-        Some(held.max(paced)).filter(|wait| !wait.is_zero())
+        Some(bucket.wait(limits.pace, now)).filter(|wait| !wait.is_zero())
     }
 
     /// Uses up what one attempt uses.
@@ -408,10 +452,11 @@ impl State {
             }
         }
         if let Some(pace) = limits.pace {
-            let recent = &mut self.bucket(flow, now).recent;
-            recent.push_back(now);
-            while recent.len() > pace.count.max(1) as usize {
-                recent.pop_front();
+            let bucket = self.bucket(flow, now);
+            bucket.pace = Some(pace);
+            bucket.recent.push_back(now);
+            while bucket.recent.len() > pace.count.max(1) as usize {
+                bucket.recent.pop_front();
             }
         }
     }
@@ -585,6 +630,76 @@ mod tests {
         assert_eq!(admission.room(flow(&Limits::of("h:99")).destination, &[]), 1);
         let granted = [(flow(&Limits::of("h:98")).destination, 1)];
         assert_eq!(admission.room(flow(&Limits::of("h:99")).destination, &granted), 0);
+    }
+
+    #[cfg(feature = "durable")]
+    #[tokio::test(start_paused = true)]
+    async fn a_share_is_what_the_pace_and_the_hold_leave() {
+        let admission = admission(64, Some(32));
+        let pace = Some(Pace { count: 4, period: Duration::from_secs(8) });
+        let limits = Limits { pace, bucket: Some("hook".into()), ..Limits::of("h:1") };
+        let flow = flow(&limits);
+        assert_eq!(admission.share(flow), Share::UNLIMITED, "nothing is known of it");
+        let permit = admission.admit(flow, &limits, None).expect("admitted");
+        assert_eq!(admission.share(flow), Share { room: 3, again: Duration::from_secs(2) });
+        for _ in 0..3 {
+            drop(admission.admit(flow, &limits, None).expect("admitted"));
+        }
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(admission.share(flow), Share { room: 0, again: Duration::from_secs(5) });
+        // Of two answers the longer wait counts.
+        let slow = |seconds| Error::new(ErrorKind::RateLimited, "slow").retry_after(Duration::from_secs(seconds));
+        admission.record(permit, &limits, Some(&slow(30)));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert_eq!(admission.share(flow), Share { room: 0, again: Duration::from_secs(24) });
+        tokio::time::advance(Duration::from_secs(24)).await;
+        let permits = [(), ()].map(|()| admission.admit(flow, &limits, None).expect("admitted"));
+        let signals = permits
+            .into_iter()
+            .zip([20, 5])
+            .map(|(permit, seconds)| admission.record(permit, &limits, Some(&slow(seconds))).bucket);
+        assert_eq!(signals.collect::<Vec<_>>(), vec![Some(Duration::from_secs(20)); 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_freed_permit_wakes_one_that_can_use_it() {
+        let admission = admission(1, None);
+        let pace = Some(Pace { count: 1, period: Duration::from_secs(100) });
+        let paced = Limits { pace, bucket: Some("paced".into()), ..Limits::of("h:1") };
+        let free = Limits { bucket: Some("free".into()), ..Limits::of("h:1") };
+        let first = admission.admit(flow(&paced), &paced, None).expect("admitted");
+        let waiting = |limits: &Limits| {
+            let (admission, limits) = (Arc::clone(&admission), limits.clone());
+            tokio::spawn(async move { drop(admission.permit(flow(&limits), &limits).await) })
+        };
+        let (slow, quick) = (waiting(&paced), waiting(&free));
+        tokio::task::yield_now().await;
+        let began = Instant::now();
+        drop(first);
+        quick.await.expect("no panic");
+        assert_eq!(began.elapsed(), Duration::ZERO, "the other waits for its pace, and keeps no permit from it");
+        slow.await.expect("no panic");
+    }
+
+    #[cfg(feature = "durable")]
+    #[tokio::test(start_paused = true)]
+    async fn what_only_memory_calls_down_gets_one_through() {
+        let admission = admission(64, Some(32));
+        let limits = Limits::of("h:1");
+        let destination = flow(&limits).destination;
+        admission.load(destination, Timestamp::UNIX_EPOCH, Duration::from_secs(30));
+        assert_eq!(admission.room(destination, &[]), 1);
+        assert_eq!(admission.room(destination, &[(destination, 1)]), 0);
+        let expected = admission.expect(destination);
+        assert_eq!(admission.room(destination, &[]), 0, "one is on its way");
+        assert!(matches!(admission.admit(flow(&limits), &limits, Some(expected)), Err(Refusal::Down(_))));
+        assert_eq!(admission.room(destination, &[]), 1);
+        // Known to be down, it keeps its time.
+        admission.load_probed(destination, Timestamp::MAX);
+        assert_eq!(admission.down_since(destination), Some(Timestamp::UNIX_EPOCH));
+        assert!(admission.report_down(destination) && !admission.report_down(destination));
+        admission.unreport_down(destination);
+        assert!(admission.report_down(destination));
     }
 
     #[tokio::test(start_paused = true)]

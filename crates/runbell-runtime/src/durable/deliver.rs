@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use runbell_core::delivery::{Failure, Held, Next, Outcome};
 use runbell_core::{
     DeliveryKey, ErrorKind, Flow, FlowHash, Job, Lane, Links, Notification, Result, RetryPolicy, RunSnapshot, RunState,
@@ -129,9 +130,11 @@ impl Deliverer {
         let Some(observer) = &self.observer else { return };
         let outcome = match next {
             Next::Sent => AttemptResult::Sent,
-            Next::Retry { .. } | Next::Superseded => AttemptResult::Retry,
+            Next::Retry { .. } => AttemptResult::Retry,
             Next::Failed => AttemptResult::Failed,
-            Next::Deferred { .. } => return,
+            // Without an error there was no attempt.
+            Next::Superseded if error.is_some() => AttemptResult::Superseded,
+            Next::Superseded | Next::Deferred { .. } => return,
         };
         observer(&Attempted { kind, outcome, error, took, since_accepted: age + took });
     }
@@ -251,23 +254,30 @@ impl Deliverer {
                 Ok(_) => return,
                 Err(error) => return tracing::warn!(%error, "overdue deliveries are not ended yet"),
             };
-            for leased in overdue {
-                let (lease, flow) = (leased.lease, leased.flow);
-                let reason = match self.admission.down_since(flow.destination) {
-                    Some(since) => format!("unreachable: the destination is down since {since}"),
-                    None => "unreachable: the destination is down".to_owned(),
-                };
-                let about = About::of_stored(&leased);
-                let follow_ups = match self.admission.report_down(flow.destination) {
-                    true => self.alarms(&lease, &about, &reason),
-                    false => Vec::new(),
-                };
-                let held = Held { after: Duration::ZERO, down: Some(reason) };
-                let completion = Completion { follow_ups, ..self.completion(lease, flow, Outcome::Held(held)) };
-                if let Err(error) = self.record(completion).await {
-                    tracing::error!(id = lease.id, %error, "the end of an overdue delivery cannot be recorded");
-                }
-            }
+            join_all(overdue.iter().map(|leased| self.end(leased))).await;
+        }
+    }
+
+    /// Ends an overdue delivery.
+    async fn end(&self, leased: &LeasedDelivery) {
+        let (lease, flow) = (leased.lease, leased.flow);
+        let reason = match self.admission.down_since(flow.destination) {
+            Some(since) => format!("unreachable: the destination is down since {since}"),
+            None => "unreachable: the destination is down".to_owned(),
+        };
+        let is_first = self.admission.report_down(flow.destination);
+        let follow_ups = match is_first {
+            true => self.alarms(&lease, &About::of_stored(leased), &reason),
+            false => Vec::new(),
+        };
+        let held = Held { after: Duration::ZERO, down: Some(reason) };
+        let completion = Completion { follow_ups, ..self.completion(lease, flow, Outcome::Held(held)) };
+        let recorded = self.record(completion).await;
+        if is_first && !matches!(recorded, Ok(Recorded::Done { next: Next::Failed })) {
+            self.admission.unreport_down(flow.destination);
+        }
+        if let Err(error) = recorded {
+            tracing::error!(id = lease.id, %error, "the end of an overdue delivery cannot be recorded");
         }
     }
 }
@@ -310,9 +320,8 @@ impl<'a> About<'a> {
 fn held(refusal: Refusal, flow: Flow) -> (Held, Vec<HoldChange>) {
     let held = |after| Held { after, down: None };
     match refusal {
-        // It is claimed again as soon as its destination has room.
-        Refusal::Busy => (held(Duration::ZERO), Vec::new()),
-        Refusal::Paced(wait) => (held(wait), Vec::new()),
+        // It is claimed again as soon as its destination has room, and its bucket.
+        Refusal::Busy | Refusal::Paced(_) => (held(Duration::ZERO), Vec::new()),
         Refusal::Down(wait) => {
             let target = HoldTarget::Destination(flow.destination);
             (held(Duration::ZERO), vec![HoldChange { target, hold: Some(wait) }])

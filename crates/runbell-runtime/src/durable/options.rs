@@ -33,6 +33,8 @@ pub enum AttemptResult {
     Retry,
     /// It failed for good.
     Failed,
+    /// It failed, and newer news or another list took its place.
+    Superseded,
 }
 
 /// How a dispatcher works.

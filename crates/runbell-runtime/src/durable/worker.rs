@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use runbell_core::{FlowHash, Job, Links};
-use runbell_store::{Claim, Claimed, Lease, LeasedDelivery, Rooms};
+use runbell_core::{Flow, FlowHash, Job, Links};
+use runbell_store::{Claim, Claimed, Lease, LeasedDelivery, Rooms, Share};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::deliver::{Deliverable, Deliverer, LEASE, STORE_DOWN};
 use super::options::DispatcherOptions;
@@ -84,6 +84,10 @@ struct Room(Arc<Admission>);
 impl Rooms for Room {
     fn room(&self, destination: FlowHash, granted: &[(FlowHash, usize)]) -> usize {
         self.0.room(destination, granted)
+    }
+
+    fn share(&self, flow: Flow) -> Share {
+        self.0.share(flow)
     }
 }
 
@@ -172,23 +176,20 @@ impl Worker {
         inner.serving.set();
         let mut wakeups = inner.deliverer.resources.store.wakeups();
         inner.load_holds().await;
-        let pause = (inner.deliverer.policy.lasts() / 10).clamp(OVERDUE_LEAST, OVERDUE_MOST);
-        let mut looked = Instant::now();
-        while let Some(wait) = self.take_up().await {
-            if looked.elapsed() >= pause {
-                inner.deliverer.end_overdue().await;
-                looked = Instant::now();
+        let claiming = async {
+            while let Some(wait) = self.take_up().await {
+                if wait.is_zero() {
+                    continue;
+                }
+                tokio::select! {
+                    () = wakeups.next() => {}
+                    () = inner.wakes.notified() => {}
+                    () = inner.deliverer.stopping.wait() => {}
+                    () = sleep(wait) => {}
+                }
             }
-            if wait.is_zero() {
-                continue;
-            }
-            tokio::select! {
-                () = wakeups.next() => {}
-                () = inner.wakes.notified() => {}
-                () = inner.deliverer.stopping.wait() => {}
-                () = sleep(wait.min(pause)) => {}
-            }
-        }
+        };
+        tokio::join!(claiming, inner.end_overdue());
     }
 
     /// Starts what is due, as much as there are slots for, and returns how long nothing else is; `None` at the end.
@@ -217,11 +218,14 @@ impl Worker {
             return Some(if inner.slots.available_permits() > 0 { Duration::ZERO } else { LOOK_AGAIN });
         };
         let more_unknown = without_room.contains(&FlowHash::default());
-        *inner.without_room.lock().unwrap_or_else(PoisonError::into_inner) = without_room.into_iter().collect();
+        let full: Vec<FlowHash> = without_room.into_iter().filter(|hash| *hash != FlowHash::default()).collect();
+        *inner.without_room.lock().unwrap_or_else(PoisonError::into_inner) = full.iter().copied().collect();
         let is_full = deliveries.len() == free;
         let was_short = self.start_all(deliveries).await;
         inner.starved.store(is_full || was_short, Ordering::SeqCst);
-        if was_short && inner.slots.available_permits() > 0 {
+        // An attempt that ended before its destination was noted above woke no worker.
+        let has_room = || full.iter().any(|hash| inner.deliverer.admission.room(*hash, &[]) > 0);
+        if inner.slots.available_permits() > 0 && (was_short || has_room()) {
             return Some(Duration::ZERO);
         }
         let wait = next.map_or(LOOK_AGAIN, |next| next.min(LOOK_AGAIN));
@@ -237,8 +241,8 @@ impl Worker {
             // A stop, or a reservation, may have come in between.
             match Arc::clone(&inner.slots).try_acquire_owned() {
                 Ok(slot) if !inner.deliverer.stopping.is_set() => {
-                    if leased.is_probe {
-                        inner.deliverer.admission.load_probed(leased.flow.destination);
+                    if let Some(since) = leased.down_since {
+                        inner.deliverer.admission.load_probed(leased.flow.destination, since);
                     }
                     let expected = inner.deliverer.admission.expect(leased.flow.destination);
                     self.start(leased.lease, Deliverable::Stored(Box::new(leased)), slot, expected);
@@ -269,6 +273,14 @@ impl Inner {
         drop(without_room);
         if has_room || self.starved.load(Ordering::SeqCst) {
             self.wakes.notify_one();
+        }
+    }
+
+    /// Ends overdue deliveries now and then, until the stop.
+    async fn end_overdue(&self) {
+        let pause = (self.deliverer.policy.lasts() / 10).clamp(OVERDUE_LEAST, OVERDUE_MOST);
+        while timeout(pause, self.deliverer.stopping.wait()).await.is_err() {
+            self.deliverer.end_overdue().await;
         }
     }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::scripted::{Stage, Step, done};
+use runbell_runtime::Status;
+
+use crate::scripted::{Stage, Step, done, run};
 
 #[tokio::test(start_paused = true)]
 async fn no_period_holds_more_than_the_pace_allows() {
@@ -45,4 +47,33 @@ async fn waiting_for_the_pace_uses_up_no_time_for_trying_again() {
     .await;
     assert!(reports.iter().all(|report| report.is_ok()), "{reports:?}");
     assert_eq!(stage.sent().last().map(String::as_str), Some("paced completed 3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_list_supersedes_a_delivery_that_waits_for_its_pace() {
+    let stage = Stage::new();
+    let notifier = stage.notifier([]);
+    let changed = |state: &str, version: u8| {
+        let mut run = run("u", state);
+        let params = serde_json::json!({ "target": "paced", "version": version });
+        run["spec"] = serde_json::json!({ "notifications":
+            [{ "kind": "scripted", "name": "own", "when": ["running", "completed"], "params": params }] });
+        run
+    };
+    // Three others use the pace up.
+    for index in 0..3 {
+        let mut other = changed("completed", 0);
+        other["metadata"]["uid"] = serde_json::json!(format!("other-{index}"));
+        notifier.run_changed(&other).await;
+    }
+    let waiting = tokio::spawn(notifier.run_changed(&changed("running", 0)));
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let newer = tokio::spawn(notifier.run_changed(&changed("completed", 1)));
+    let line = waiting.await.expect("no panic").lines.remove(0);
+    assert_eq!(stage.elapsed(), Duration::from_secs(4), "it does not wait for its turn to be told");
+    assert_eq!((line.status, line.reason.as_str(), line.attempts), (Status::Skipped, "superseded", 0), "{line:?}");
+    assert_eq!(newer.await.expect("no panic").lines[0].status, Status::Sent);
+    // The superseded delivery took no place in the pace.
+    assert_eq!(stage.sent().len(), 4);
+    assert_eq!(stage.elapsed(), Duration::from_secs(10));
 }

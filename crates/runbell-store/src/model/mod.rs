@@ -9,7 +9,7 @@ pub use history::{
 };
 pub use queue::{
     Accepted, Backlog, Claim, Claimed, Completion, Deliver, FollowUp, HoldChange, HoldTarget, Lease, LeasedDelivery,
-    NewJob, NewVerdict, Placed, Placement, Recorded, RegisteredNotification, Rooms, RunChange, RunFacts, RunKey,
+    NewJob, NewVerdict, Placed, Placement, Recorded, RegisteredNotification, Rooms, RunChange, RunFacts, RunKey, Share,
     StoredHold,
 };
 pub use records::{INTERNAL, ProjectSecret, SealedSecret, TaskRecord, TokenRecord};

@@ -177,8 +177,8 @@ pub struct LeasedDelivery {
     pub look: Look,
     /// Where it waited.
     pub flow: Flow,
-    /// Its destination is down, and this attempt finds out whether it still is.
-    pub is_probe: bool,
+    /// Since when its destination is down: this attempt finds out whether it still is.
+    pub down_since: Option<Timestamp>,
 }
 
 /// Says how many more deliveries a destination may be given now.
@@ -187,6 +187,25 @@ pub struct LeasedDelivery {
 pub trait Rooms: Send + Sync {
     /// How many of the destination's deliveries may be leased; `granted` is what this claim has leased so far, by destination.
     fn room(&self, destination: FlowHash, granted: &[(FlowHash, usize)]) -> usize;
+
+    /// How many of these the flow may have.
+    fn share(&self, _: Flow) -> Share {
+        Share::UNLIMITED
+    }
+}
+
+/// How many deliveries of a flow may be leased now: its bucket may keep a pace, or be held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// How many.
+    pub room: usize,
+    /// How long until another look is worth it, once these are used up.
+    pub again: Duration,
+}
+
+impl Share {
+    /// Any number.
+    pub const UNLIMITED: Share = Share { room: usize::MAX, again: Duration::ZERO };
 }
 
 /// What is claimed.

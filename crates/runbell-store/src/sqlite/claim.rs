@@ -20,6 +20,9 @@ const LOOKS: usize = 512;
 /// How long until another look at the line when all that were looked at have no room.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// When a flow whose share is used up is looked at again, at the earliest.
+const SHARE_AGAIN: Duration = Duration::from_millis(1);
+
 const LEASED: &str = "
     SELECT d.id, d.fence, d.key, n.project, r.uid, r.iteration, coalesce(s.document, r.document), s.steps,
            n.name, n.kind, n.document, n.secret, d.state, d.at, d.look, d.attempts - d.replayed_after, d.last_chance,
@@ -54,7 +57,7 @@ pub(super) fn claim(connection: &Connection, claim: &Claim, now: i64) -> StoreRe
             continue;
         }
         let wanted = room.min(left);
-        let leased = lease_of(connection, *id, wanted, claim.lease, now, &mut claimed.deliveries)?;
+        let leased = lease_of(connection, (*id, *hash), wanted, claim, now, &mut claimed.deliveries)?;
         if leased > 0 {
             granted.push((*hash, leased));
         }
@@ -86,13 +89,17 @@ fn probe(connection: &Connection, claim: &Claim, now: i64, claimed: &mut Claimed
     let wanted = claim.probes.min(claim.limit);
     let down = destinations(connection, ready, now, wanted + 1)?;
     claimed.more_probes = down.len() > wanted;
-    for (id, _) in down.into_iter().take(wanted) {
+    for (id, hash) in down.into_iter().take(wanted) {
         let before = claimed.deliveries.len();
-        lease_of(connection, id, 1, claim.lease, now, &mut claimed.deliveries)?;
-        claimed.deliveries.iter_mut().skip(before).for_each(|leased| leased.is_probe = true);
+        if lease_of(connection, (id, hash), 1, claim, now, &mut claimed.deliveries)? == 0 {
+            continue;
+        }
         // One probe at a time: its end, or that of its lease, changes this again.
-        let sql = "UPDATE destinations SET ready_at = ?2 WHERE id = ?1 AND ready_at IS NOT NULL";
-        connection.prepare_cached(sql)?.execute([id, later(now, claim.lease)])?;
+        let sql = "UPDATE destinations SET ready_at = CASE WHEN ready_at IS NULL THEN NULL ELSE ?2 END WHERE id = ?1 \
+                   RETURNING down_since";
+        let since = connection.prepare_cached(sql)?.query_row([id, later(now, claim.lease)], |row| row.get(0))?;
+        let since = timestamp(since)?;
+        claimed.deliveries.iter_mut().skip(before).for_each(|leased| leased.down_since = Some(since));
     }
     Ok(())
 }
@@ -108,36 +115,70 @@ fn destinations(connection: &Connection, sql: &str, now: i64, limit: usize) -> S
 /// Leases up to `wanted` due deliveries of a destination, in turn over its flows. Returns how many.
 fn lease_of(
     connection: &Connection,
-    destination: i64,
+    destination: (i64, FlowHash),
+    wanted: usize,
+    claim: &Claim,
+    now: i64,
+    leased: &mut Vec<LeasedDelivery>,
+) -> StoreResult<usize> {
+    let before = leased.len();
+    let (id, destination) = destination;
+    let mut granted: Vec<(Flow, usize)> = Vec::new();
+    loop {
+        let flows = ready_flows(connection, id, wanted, now)?;
+        let (count, mut is_limited) = (flows.len(), false);
+        for (place, (flow_id, bucket)) in flows.into_iter().enumerate() {
+            let flow = Flow { destination, bucket };
+            let share = claim.rooms.share(flow);
+            // Other projects may use the same bucket.
+            let used: usize = granted.iter().filter(|(other, _)| *other == flow).map(|(_, count)| count).sum();
+            let room = share.room.saturating_sub(used);
+            let left = wanted - (leased.len() - before);
+            let taken =
+                lease_due(connection, flow_id, room.min(left.div_ceil(count - place)), claim.lease, now, leased)?;
+            granted.push((flow, taken));
+            let is_used_up = taken == room;
+            is_limited |= is_used_up;
+            settle_flow(connection, flow_id, if is_used_up { later(now, share.again.max(SHARE_AGAIN)) } else { now })?;
+        }
+        // Those that were limited are not ready any more, so others come to the front.
+        if !is_limited || leased.len() - before == wanted {
+            break;
+        }
+    }
+    settle_destination(connection, id)?;
+    Ok(leased.len() - before)
+}
+
+/// The flows of a destination that have something due.
+fn ready_flows(connection: &Connection, destination: i64, limit: usize, now: i64) -> StoreResult<Vec<(i64, FlowHash)>> {
+    let sql = "SELECT id, bucket FROM flows WHERE destination_id = ?1 AND ready_at <= ?2 ORDER BY ready_at LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![destination, now, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        Ok((row.get(0)?, FlowHash(row.get(1)?)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Leases up to `wanted` due deliveries of a flow, those that are due the earliest. Returns how many.
+fn lease_due(
+    connection: &Connection,
+    flow_id: i64,
     wanted: usize,
     lease: Duration,
     now: i64,
     leased: &mut Vec<LeasedDelivery>,
 ) -> StoreResult<usize> {
-    let before = leased.len();
-    let flows = "SELECT id FROM flows WHERE destination_id = ?1 AND ready_at <= ?2 ORDER BY ready_at LIMIT ?3";
-    let flows: Vec<i64> = connection
-        .prepare_cached(flows)?
-        .query_map(params![destination, now, i64::try_from(wanted).unwrap_or(i64::MAX)], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let count = flows.len();
-    for (place, flow) in flows.into_iter().enumerate() {
-        let left = wanted - (leased.len() - before);
-        let share = left.div_ceil(count - place);
-        let due = "SELECT id FROM deliveries WHERE flow_id = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?3";
-        let ids: Vec<i64> = connection
-            .prepare_cached(due)?
-            .query_map(params![flow, now, i64::try_from(share).unwrap_or(i64::MAX)], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        let take = "UPDATE deliveries SET status = 'leased', due_at = NULL, leased_until = ?2, fence = fence + 1, \
-                    attempts = attempts + 1 WHERE id = ?1";
-        for id in ids {
-            connection.prepare_cached(take)?.execute([id, later(now, lease)])?;
-            leased.push(leased_delivery(connection, id, now)?);
-        }
-        settle_flow(connection, flow, now)?;
+    if wanted == 0 {
+        return Ok(0);
     }
-    settle_destination(connection, destination)?;
+    let due = "SELECT id FROM deliveries WHERE flow_id = ?1 AND due_at <= ?2 ORDER BY due_at, id LIMIT ?3";
+    let ids: Vec<i64> = connection
+        .prepare_cached(due)?
+        .query_map(params![flow_id, now, i64::try_from(wanted).unwrap_or(i64::MAX)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let before = leased.len();
+    leased.extend(lease_these(connection, &ids, lease, now)?);
     Ok(leased.len() - before)
 }
 
@@ -178,7 +219,7 @@ fn read(row: &Row<'_>, now: i64) -> StoreResult<LeasedDelivery> {
         at: timestamp(row.get(13)?)?,
         look: Look::parse(&look).ok_or_else(|| StoreError::unexpected("a look"))?,
         flow: Flow { destination: hash(19)?, bucket: hash(20)? },
-        is_probe: false,
+        down_since: None,
     })
 }
 
@@ -232,29 +273,30 @@ fn end_leases(connection: &Connection, sql: &str, now: i64) -> StoreResult<()> {
         } else {
             let sql = "UPDATE deliveries SET status = 'retry', leased_until = NULL WHERE id = ?1";
             connection.prepare_cached(sql)?.execute([id])?;
-            due_in_its_turn(connection, id, now)?;
+            due_in_its_turn(connection, id, now, now)?;
         }
     }
     Ok(())
 }
 
-/// Makes a delivery that is not leased any more due, when it is its turn.
-pub(super) fn due_in_its_turn(connection: &Connection, id: i64, due: i64) -> StoreResult<()> {
+/// Makes a delivery that is not leased any more due at `due`, when it is its turn; at once if newer news hurries it.
+pub(super) fn due_in_its_turn(connection: &Connection, id: i64, due: i64, now: i64) -> StoreResult<()> {
     let sql = "UPDATE deliveries SET due_at = ?2 WHERE id = ?1 RETURNING flow_id";
     let flow: i64 = connection.prepare_cached(sql)?.query_row([id, due], |row| row.get(0))?;
     make_due(connection, id, flow, due)?;
-    arrange_lane_of(connection, id, due)
+    arrange_lane_of(connection, id, now)
 }
 
 /// Deliveries of destinations that are down which were accepted longer ago than the policy lasts.
 pub(super) fn overdue(connection: &Connection, policy: &RetryPolicy, limit: usize, now: i64) -> StoreResult<Vec<i64>> {
     let before = now.saturating_sub(i64::try_from(policy.lasts().as_micros()).unwrap_or(i64::MAX));
-    let sql = "SELECT d.id FROM destinations AS o JOIN flows AS f ON f.destination_id = o.id \
-               JOIN deliveries AS d ON d.flow_id = f.id AND d.due_at IS NOT NULL \
-               WHERE o.down_since IS NOT NULL AND coalesce(d.replayed_at, d.created_at) <= ?1 LIMIT ?2";
+    // Cross joins keep the order of the tables: from the few destinations that are down to what waits for them.
+    let sql = "SELECT d.id FROM destinations AS o CROSS JOIN flows AS f CROSS JOIN deliveries AS d \
+               WHERE o.down_since IS NOT NULL AND f.destination_id = o.id AND d.flow_id = f.id AND d.due_at <= ?3 \
+               AND coalesce(d.replayed_at, d.created_at) <= ?1 LIMIT ?2";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(sql)?;
-    let ids = statement.query_map([before, limit], |row| row.get(0))?;
+    let ids = statement.query_map([before, limit, now], |row| row.get(0))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }
 

@@ -25,9 +25,13 @@ struct Held {
 pub(super) fn complete(connection: &Connection, completion: &Completion, now: i64) -> StoreResult<(Recorded, bool)> {
     let Completion { lease, outcome, policy, chance, .. } = completion;
     let id = lease.id;
+    let mut may_be_due = false;
+    // What the attempt said about its destination holds, whoever has the lease by now.
+    for change in &completion.holds {
+        may_be_due |= change_hold(connection, *change, now)?;
+    }
     let Some(held) = find(connection, id, lease.fence, now)? else { return Ok((Recorded::Lost, true)) };
     let next = advance(policy, &held.progress, outcome, held.is_followed, *chance);
-    let mut may_be_due = false;
     match next {
         Next::Deferred { after } => {
             let sql = "UPDATE deliveries SET attempts = attempts - 1, leased_until = NULL, flow_id = ?2, \
@@ -37,14 +41,14 @@ pub(super) fn complete(connection: &Connection, completion: &Completion, now: i6
             // What was never tried and need not wait keeps its place: by the time it was accepted.
             let is_untried = held.progress.attempts <= 1;
             let due = if after.is_zero() && is_untried { held.created_at } else { later(now, after) };
-            due_in_its_turn(connection, id, due)?;
+            due_in_its_turn(connection, id, due, now)?;
             may_be_due = true;
         }
         Next::Retry { after, last_chance } => {
             record(connection, completion, &held, next, last_chance, now)?;
             let flow = own_flow_id(connection, completion)?;
             connection.prepare_cached("UPDATE deliveries SET flow_id = ?2 WHERE id = ?1")?.execute([id, flow])?;
-            due_in_its_turn(connection, id, later(now, after))?;
+            due_in_its_turn(connection, id, later(now, after), now)?;
             may_be_due = true;
         }
         Next::Sent | Next::Failed | Next::Superseded => {
@@ -60,9 +64,6 @@ pub(super) fn complete(connection: &Connection, completion: &Completion, now: i6
             follow_up(connection, one, now)?;
             may_be_due = true;
         }
-    }
-    for change in &completion.holds {
-        may_be_due |= change_hold(connection, *change, now)?;
     }
     Ok((Recorded::Done { next }, may_be_due))
 }

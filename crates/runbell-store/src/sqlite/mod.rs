@@ -39,6 +39,9 @@ use crate::traits::{History, Queue, Records, Upkeep};
 use crate::wakeups::{Waker, Wakeups};
 use values::micros;
 
+/// How many deliveries are replayed in one transaction: others write in between.
+const REPLAYED_AT_ONCE: usize = 200;
+
 /// How many reading connections are kept.
 const READERS: usize = 4;
 
@@ -156,9 +159,14 @@ impl Queue for SqliteStore {
 
     async fn replay_all(&self, filter: &DeliveryFilter, limit: usize, new_key: bool) -> StoreResult<Vec<i64>> {
         let (filter, now) = (filter.clone(), self.now());
-        let replay = move |connection: &Connection| replay::replay_all(connection, &filter, limit, new_key, now);
-        let due = self.writer.write(replay).await?;
-        self.wake_if(!due.is_empty());
+        let found = self.read(move |connection| read::deliveries(connection, &filter, limit)).await?;
+        let found: Vec<(String, i64)> = found.into_iter().map(|record| (record.project, record.id)).collect();
+        let mut due = Vec::new();
+        for batch in found.chunks(REPLAYED_AT_ONCE).map(<[_]>::to_vec) {
+            let replay = move |connection: &Connection| replay::replay_these(connection, &batch, new_key, now);
+            due.extend(self.writer.write(replay).await?);
+            self.wake_if(!due.is_empty());
+        }
         Ok(due)
     }
 

@@ -149,9 +149,13 @@ pub(super) fn backlog(connection: &Connection, now: i64) -> StoreResult<Backlog>
 }
 
 const RECORD: &str = "SELECT d.id, d.key, n.project, r.uid, r.iteration, d.name, n.kind, d.state, d.status, d.attempts, \
-                      d.reason, d.due_at, d.created_at, d.finished_at, d.at \
-                      FROM deliveries AS d JOIN notifications AS n ON n.id = d.notification_id \
-                      LEFT JOIN runs AS r ON r.id = d.run_id";
+                      d.reason, d.due_at, d.created_at, d.finished_at, d.at";
+
+const NEWEST_FIRST: &str = "FROM deliveries AS d CROSS JOIN notifications AS n ON n.id = d.notification_id \
+                            LEFT JOIN runs AS r ON r.id = d.run_id";
+
+const OF_ONE_RUN: &str = "FROM runs AS r CROSS JOIN deliveries AS d ON d.run_id = r.id \
+                          CROSS JOIN notifications AS n ON n.id = d.notification_id";
 
 pub(super) fn deliveries(
     connection: &Connection,
@@ -159,7 +163,8 @@ pub(super) fn deliveries(
     limit: usize,
 ) -> StoreResult<Vec<DeliveryRecord>> {
     let mut wanted = Where::default();
-    wanted.text("n.project", filter.project.as_deref());
+    let is_of_one_run = filter.project.is_some() && filter.uid.is_some();
+    wanted.text(if is_of_one_run { "r.project" } else { "n.project" }, filter.project.as_deref());
     wanted.text("r.uid", filter.uid.as_deref());
     wanted.text("d.name", filter.notification.as_deref());
     wanted.text("n.kind", filter.kind.as_deref());
@@ -175,18 +180,9 @@ pub(super) fn deliveries(
         wanted.and("d.id < ?", [before.into()]);
     }
     wanted.values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-    let sql = match &filter.uid {
-        // The few of a run, by the run's index.
-        Some(_) => {
-            format!("{}{} ORDER BY d.id DESC LIMIT ?", RECORD.replace("LEFT JOIN runs", "JOIN runs"), wanted.sql)
-        }
-        // As with runs: a cross join keeps the order of the tables.
-        None => format!(
-            "{}{} ORDER BY d.id DESC LIMIT ?",
-            RECORD.replace(" JOIN notifications", " CROSS JOIN notifications"),
-            wanted.sql
-        ),
-    };
+    // Cross joins keep the order of the tables: the few deliveries of one run by its index, else the newest first.
+    let from = if is_of_one_run { OF_ONE_RUN } else { NEWEST_FIRST };
+    let sql = format!("{RECORD} {from}{} ORDER BY d.id DESC LIMIT ?", wanted.sql);
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(wanted.values), |row| Ok(record(row)))?;
     rows.map(|row| row?).collect()
@@ -195,7 +191,7 @@ pub(super) fn deliveries(
 /// The last delivery of each notification in the run's present list.
 pub(super) fn latest(connection: &Connection, key: &RunKey) -> StoreResult<Vec<DeliveryRecord>> {
     let sql = format!(
-        "{RECORD} WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 AND d.id IN ( \
+        "{RECORD} {OF_ONE_RUN} WHERE r.project = ?1 AND r.uid = ?2 AND r.iteration = ?3 AND d.id IN ( \
          SELECT max(last.id) FROM deliveries AS last JOIN notifications AS of ON of.id = last.notification_id \
          WHERE last.run_id = r.id AND of.generation = r.generation GROUP BY last.name) ORDER BY d.id"
     );
@@ -275,7 +271,7 @@ pub(super) fn delivery(
     id: i64,
 ) -> StoreResult<Option<(DeliveryRecord, Vec<AttemptRecord>)>> {
     let transaction = connection.unchecked_transaction()?;
-    let sql = format!("{RECORD} WHERE d.id = ?1 AND n.project = ?2");
+    let sql = format!("{RECORD} {NEWEST_FIRST} WHERE d.id = ?1 AND n.project = ?2");
     let found = transaction.prepare_cached(&sql)?.query_row(params![id, project], |row| Ok(record(row))).optional()?;
     let Some(found) = found.transpose()? else { return Ok(None) };
     let attempts = attempts(&transaction, id)?;

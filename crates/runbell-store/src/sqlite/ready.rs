@@ -111,8 +111,9 @@ pub(super) fn change_hold(connection: &Connection, change: HoldChange, now: i64)
         }
         HoldTarget::Bucket(flow) => {
             let id = destination_id(connection, flow.destination)?;
-            let hold = "UPDATE flows SET hold_until = ?3, ready_at = max(ready_at, coalesce(?3, ready_at)) \
-                        WHERE destination_id = ?1 AND bucket = ?2";
+            // Of two answers the longer wait counts.
+            let hold = "UPDATE flows SET hold_until = max(?3, coalesce(hold_until, ?3)), \
+                        ready_at = max(ready_at, coalesce(?3, ready_at)) WHERE destination_id = ?1 AND bucket = ?2";
             connection.prepare_cached(hold)?.execute(params![id, flow.bucket.0, until])?;
             settle_destination(connection, id)?;
         }

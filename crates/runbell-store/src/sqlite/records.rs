@@ -151,7 +151,7 @@ pub(super) fn put_flow_key(connection: &Connection, sealed: &[u8], forgets_flows
     if !forgets_flows {
         return Ok(());
     }
-    connection.execute("UPDATE deliveries SET flow_id = ?1 WHERE due_at IS NOT NULL AND flow_id <> ?1", [UNKNOWN])?;
+    connection.execute("UPDATE deliveries SET flow_id = ?1 WHERE finished_at IS NULL AND flow_id <> ?1", [UNKNOWN])?;
     connection.execute("DELETE FROM flows WHERE id <> ?1", [UNKNOWN])?;
     connection.execute("DELETE FROM destinations WHERE id <> ?1", [UNKNOWN])?;
     settle_flow(connection, UNKNOWN, now)?;

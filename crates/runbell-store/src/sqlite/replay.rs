@@ -4,9 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::claim::due_in_its_turn;
 use super::lane::arrange_lane_of;
-use super::read;
 use crate::error::StoreResult;
-use crate::model::DeliveryFilter;
 
 /// The finished delivery of a project.
 const FINISHED: &str = "id = ?2 AND finished_at IS NOT NULL \
@@ -35,21 +33,20 @@ pub(super) fn replay(
         connection.prepare_cached(&sql)?.query_row(params![project, id, now], |row| row.get(0)).optional()?
     };
     if let Some(id) = id {
-        due_in_its_turn(connection, id, now)?;
+        due_in_its_turn(connection, id, now, now)?;
     }
     Ok(id)
 }
 
-pub(super) fn replay_all(
+pub(super) fn replay_these(
     connection: &Connection,
-    filter: &DeliveryFilter,
-    limit: usize,
+    found: &[(String, i64)],
     new_key: bool,
     now: i64,
 ) -> StoreResult<Vec<i64>> {
     let mut replayed = Vec::new();
-    for record in read::deliveries(connection, filter, limit)? {
-        replayed.extend(replay(connection, &record.project, record.id, new_key, now)?);
+    for (project, id) in found {
+        replayed.extend(replay(connection, project, *id, new_key, now)?);
     }
     Ok(replayed)
 }

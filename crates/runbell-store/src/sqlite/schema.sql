@@ -81,8 +81,9 @@ CREATE INDEX destinations_ready ON destinations (ready_at) WHERE ready_at IS NOT
 CREATE INDEX destinations_down ON destinations (ready_at) WHERE down_since IS NOT NULL;
 
 -- What takes turns at a destination: a bucket of one project.
+-- An id is never used again: finished deliveries refer to flows that were forgotten.
 CREATE TABLE flows (
-    id             INTEGER PRIMARY KEY,
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
     destination_id INTEGER NOT NULL,
     bucket         BLOB NOT NULL,
     project        TEXT NOT NULL,

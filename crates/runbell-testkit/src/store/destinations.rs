@@ -7,7 +7,7 @@ use std::time::Duration;
 use runbell_core::delivery::{Held, Next, Outcome};
 use runbell_core::{Flow, FlowHash, RetryPolicy, RunState};
 use runbell_store::{
-    Claim, Completion, DeliveryState, HoldChange, HoldTarget, LeasedDelivery, Recorded, Rooms, RunChange, RunKey,
+    Claim, Completion, DeliveryState, HoldChange, HoldTarget, LeasedDelivery, Recorded, Rooms, RunChange, RunKey, Share,
 };
 
 use super::bench::{LEASE, StoreBench, at, completion, everything, fails_for, flow, held_for, sent, transition};
@@ -20,16 +20,17 @@ fn waiting(project: &str, uid: &str, flow: Flow, seconds: i64) -> RunChange {
     intake
 }
 
-/// The same room for every destination but some.
+/// The same room for every destination but some, and shares for some buckets.
 struct Room {
     each: usize,
     but: HashMap<FlowHash, usize>,
+    shares: HashMap<FlowHash, Share>,
     asked: Mutex<Vec<FlowHash>>,
 }
 
 impl Room {
     fn of(each: usize) -> Self {
-        Room { each, but: HashMap::new(), asked: Mutex::default() }
+        Room { each, but: HashMap::new(), shares: HashMap::new(), asked: Mutex::default() }
     }
 }
 
@@ -38,6 +39,10 @@ impl Rooms for Room {
         self.asked.lock().expect("no panic").push(destination);
         let given: usize = granted.iter().filter(|(other, _)| *other == destination).map(|(_, count)| count).sum();
         self.but.get(&destination).copied().unwrap_or(self.each).saturating_sub(given)
+    }
+
+    fn share(&self, flow: Flow) -> Share {
+        self.shares.get(&flow.bucket).copied().unwrap_or(Share::UNLIMITED)
     }
 }
 
@@ -197,6 +202,73 @@ pub(super) async fn a_bucket_that_asks_to_slow_down(bench: &StoreBench) {
     check.equal("meanwhile", &leased.iter().map(|one| one.flow.bucket.0[0]).collect::<Vec<_>>(), &vec![8]);
     check.equal("when to look again", &bench.next(3).await, &Some(Duration::from_secs(18)));
     check.equal("afterwards", &bench.claim(21).await.len(), &4);
+}
+
+pub(super) async fn a_bucket_that_keeps_a_pace(bench: &StoreBench) {
+    let check = bench.check("a bucket that keeps a pace");
+    let bucket = |byte| Flow { bucket: FlowHash([byte; 16]), ..flow(1) };
+    for index in 0..4 {
+        bench.intake(waiting("p", &format!("a{index}"), bucket(7), index)).await;
+        bench.intake(waiting("q", &format!("b{index}"), bucket(7), index)).await;
+    }
+    bench.intake(waiting("p", "c", bucket(8), 5)).await;
+    let paced = |room| {
+        let share = Share { room, again: Duration::from_secs(10) };
+        Room { shares: HashMap::from([(bucket(7).bucket, share)]), ..Room::of(100) }
+    };
+    let uids = |leased: &[LeasedDelivery]| -> Vec<String> {
+        leased.iter().filter_map(|one| Some(one.run.as_ref()?.uid.clone())).collect()
+    };
+    // Its projects share it, and the other bucket is not kept waiting.
+    let first = bench.claim_with(6, claim_of(100, paced(3))).await.deliveries;
+    check.equal("how many of each", &first.iter().filter(|one| one.flow == bucket(7)).count(), &3);
+    check.equal("the other bucket", &uids(&first).contains(&"c".to_owned()), &true);
+    // What is used up is not looked at before its time.
+    let claimed = bench.claim_with(7, claim_of(100, Room::of(100))).await;
+    check.equal("meanwhile", &uids(&claimed.deliveries), &Vec::new());
+    check.equal("when to look again", &claimed.next, &Some(Duration::from_secs(9)));
+    check.equal("while there is no share", &bench.claim_with(16, claim_of(100, paced(0))).await.deliveries.len(), &0);
+    let rest = bench.claim_with(26, claim_of(100, Room::of(100))).await.deliveries;
+    check.equal("the rest", &rest.len(), &5);
+}
+
+pub(super) async fn a_lost_lease_still_tells_of_its_destination(bench: &StoreBench) {
+    let check = bench.check("a lost lease still tells of its destination");
+    bench.intake(waiting("p", "u", flow(1), 0)).await;
+    let slow = bench.only(&check, 1).await;
+    let lease_over = 2 + i64::try_from(LEASE.as_secs()).expect("small");
+    let again = bench.only(&check, lease_over).await;
+    let holds = hold(HoldTarget::Destination(flow(1).destination), Some(30));
+    let late = Completion { holds, ..completion(slow.lease, fails_for(5), flow(1)) };
+    check.equal("the late end", &bench.complete_with(late, lease_over).await, &Recorded::Lost);
+    check.equal("what is down", &bench.store.holds(10).await.expect("read").len(), &1);
+    let holds = hold(HoldTarget::Destination(flow(1).destination), None);
+    let healed = Completion { holds, ..completion(again.lease, sent(), flow(1)) };
+    let done = bench.complete_with(healed, lease_over).await;
+    check.equal("the other end", &done, &Recorded::Done { next: Next::Sent });
+    check.equal("what is down then", &bench.store.holds(10).await.expect("read").len(), &0);
+}
+
+pub(super) async fn a_destination_that_is_down_is_not_forgotten(bench: &StoreBench) {
+    let check = bench.check("a destination that is down is not forgotten");
+    for (uid, to) in [("u", 1), ("v", 2)] {
+        bench.intake(waiting("p", uid, flow(to), 0)).await;
+    }
+    let leased = bench.claim(1).await;
+    let (down, up) = leased.split_first().expect("two");
+    check.equal("the other", &up.len(), &1);
+    take_down(bench, down, 30, 1).await;
+    bench.complete(&up[0], sent(), 1).await;
+    // Cancelled, it waits no more; and what is known of its destination stays.
+    check.equal("cancelled", &bench.store.cancel("p", down.lease.id).await.expect("answered"), &true);
+    let day = Duration::from_secs(86_400);
+    bench.at(200_000);
+    while bench.store.prune(day, 10).await.expect("pruned") > 0 {}
+    let held: Vec<FlowHash> = bench.store.holds(10).await.expect("read").iter().map(|hold| hold.destination).collect();
+    check.equal("what is down", &held, &vec![down.flow.destination]);
+    // What comes in for a forgotten flow is delivered all the same.
+    bench.intake(waiting("p", "w", up[0].flow, 200_001)).await;
+    check.equal("the newcomer", &bench.claim(200_002).await.len(), &1);
 }
 
 pub(super) async fn what_is_down_for_too_long_ends(bench: &StoreBench) {
