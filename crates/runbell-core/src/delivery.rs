@@ -144,9 +144,13 @@ pub fn turn(is_oldest: bool, phase: Phase, is_followed: bool) -> Turn {
 }
 
 /// The turns of all unfinished deliveries of a lane, given oldest first.
+///
+/// Older news that was replayed while an attempt of newer news is under way waits for the end of that attempt.
 pub fn turns(lane: &[Phase]) -> impl Iterator<Item = Turn> + '_ {
-    let is_followed = lane.iter().skip(1).any(|phase| *phase != Phase::Undecided);
-    lane.iter().enumerate().map(move |(place, phase)| turn(place == 0, *phase, is_followed))
+    let newer = lane.get(1..).unwrap_or_default();
+    let is_followed = newer.iter().any(|phase| *phase != Phase::Undecided);
+    let is_free = !newer.contains(&Phase::UnderWay);
+    lane.iter().enumerate().map(move |(place, phase)| turn(place == 0 && is_free, *phase, is_followed))
 }
 
 /// What a new list of notifications does to an unfinished delivery of the old one.
@@ -239,6 +243,7 @@ mod tests {
             (&[retrying, Undecided, Untried], &[Hurry, Wait, Wait]),
             (&[Phase::Retrying { last_chance: true }, Untried], &[Go, Wait]),
             (&[Untried, retrying], &[Go, Wait]),
+            (&[Untried, UnderWay], &[Wait, Wait]),
         ] {
             assert_eq!(turns(lane).collect::<Vec<_>>(), expected, "{lane:?}");
         }

@@ -123,11 +123,14 @@ impl Model {
     /// The oldest may go, at once and for the last time if it failed before and holds up newer news; the others wait.
     fn arrange(&mut self, lane: usize) {
         let places = self.lane(lane);
+        // Replayed older news waits for the end of an attempt of newer news.
+        let is_busy = places.iter().skip(1).any(|at| self.all[*at].status == "leased");
         for (place, at) in places.iter().enumerate() {
             let (now, is_followed) = (self.now, places.len() > 1);
             let one = &mut self.all[*at];
             match (place, one.status) {
                 (_, "leased") => {}
+                (0, _) if is_busy => one.due = None,
                 (0, "retry") if is_followed && !one.last_chance => (one.due, one.last_chance) = (Some(now), true),
                 (0, _) => one.due = one.due.or(Some(now)),
                 _ => one.due = None,

@@ -19,6 +19,8 @@ struct Held {
     progress: Progress,
     created_at: i64,
     is_followed: bool,
+    /// Others of its lane are not finished.
+    has_others: bool,
 }
 
 /// What became of a completion, and whether something may be due by it.
@@ -53,7 +55,7 @@ pub(super) fn complete(connection: &Connection, completion: &Completion, now: i6
         }
         Next::Sent | Next::Failed | Next::Superseded => {
             record(connection, completion, &held, next, held.progress.last_chance, now)?;
-            if held.is_followed {
+            if held.has_others {
                 arrange_lane_of(connection, id, now)?;
                 may_be_due = true;
             }
@@ -79,17 +81,19 @@ fn own_flow_id(connection: &Connection, completion: &Completion) -> StoreResult<
 /// The delivery, if it is still leased under this fence.
 fn find(connection: &Connection, id: i64, fence: i64, now: i64) -> StoreResult<Option<Held>> {
     let sql = "SELECT d.attempts, d.attempts - d.replayed_after, d.last_chance, d.created_at, d.replayed_at, \
-                      EXISTS (SELECT 1 FROM deliveries AS newer WHERE newer.run_id = d.run_id AND newer.name = d.name \
-                          AND newer.id > d.id AND newer.finished_at IS NULL), d.replaced \
+                      (SELECT max(other.id) FROM deliveries AS other WHERE other.run_id = d.run_id AND other.name = d.name \
+                          AND other.id <> d.id AND other.finished_at IS NULL), d.replaced \
                FROM deliveries AS d WHERE d.id = ?1 AND d.fence = ?2 AND d.leased_until IS NOT NULL";
     let found = connection.prepare_cached(sql)?.query_row([id, fence], |row| {
         let (created_at, replayed_at): (i64, Option<i64>) = (row.get(3)?, row.get(4)?);
+        let latest_other: Option<i64> = row.get(5)?;
         let age = micros_to_wait(now.saturating_sub(replayed_at.unwrap_or(created_at)));
         Ok(Held {
             attempts: row.get(0)?,
             progress: Progress { attempts: row.get(1)?, last_chance: row.get(2)?, is_replaced: row.get(6)?, age },
             created_at,
-            is_followed: row.get(5)?,
+            is_followed: latest_other.is_some_and(|other| other > id),
+            has_others: latest_other.is_some(),
         })
     });
     Ok(found.optional()?)
