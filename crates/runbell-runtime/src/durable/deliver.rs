@@ -343,3 +343,102 @@ fn hold_changes(signal: Signal, flow: Flow) -> Vec<HoldChange> {
     let bucket = bucket.map(|wait| HoldChange { target: HoldTarget::Bucket(flow), hold: Some(wait) });
     destination.into_iter().chain(bucket).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use runbell_core::{BuildContext, FlowHash, Job, Look, Registry, RunSnapshot, SecretValues, Transition, value};
+    use runbell_store::seal::KeyRing;
+    use runbell_store::{Claim, Rooms};
+    use runbell_testkit::FixedClock;
+
+    use super::{Deliverer, LEASE};
+    use crate::admission::{Admission, PERMITS, Rules};
+    use crate::decide::Plan;
+    use crate::durable::{Dispatcher, DispatcherOptions, Event};
+    use crate::flag::Flag;
+
+    struct Unlimited;
+
+    impl Rooms for Unlimited {
+        fn room(&self, _: FlowHash, _: &[(FlowHash, usize)]) -> usize {
+            usize::MAX
+        }
+    }
+
+    const RUN: &str = r#"{"metadata": {"project": "p", "uid": "u", "name": "train", "labels": {"hook": "http://127.0.0.1:9/canary"}},
+        "status": {"state": "error", "error": "out of memory", "last_update": "2026-07-17T08:30:00Z", "results": {"auc": 0.9}}}"#;
+    const STEP: &str =
+        r#"{"metadata": {"project": "p", "uid": "s", "name": "fetch"}, "status": {"state": "completed"}}"#;
+    const HOOK: &str = r#"{"kind": "webhook", "name": "hook", "message": "It ended", "severity": "error", "when": ["error"],
+        "condition": "{{ run.status.results.auc > 0.5 }}", "params": {"method": "PUT"},
+        "secret_params": {"url": "http://127.0.0.1:9/canary"}}"#;
+
+    #[tokio::test]
+    async fn the_same_news_makes_the_same_job_here_on_a_server_and_from_its_store() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite://{}", folder.path().join("runbell.db").display());
+        let clock = Arc::new(FixedClock::default());
+        let store = runbell_store::open(&url, Arc::clone(&clock) as _).await.expect("opened");
+        let keys = KeyRing::new([("only".to_owned(), [9; 32])]).expect("a key");
+        let registry = Registry::collect([&runbell_webhook::REGISTRATION]).expect("a kind");
+        let cx = BuildContext { clock, ..BuildContext::server() };
+        let options = DispatcherOptions::default();
+        let dispatcher = Dispatcher::at_rest(store, registry, cx, keys, options).await.expect("the store answers");
+        let intake = &dispatcher.intake;
+        let resources = intake.resources.clone();
+        let read = |text: &str| value::read(text).expect("JSON");
+        let (run, step) = (RunSnapshot::new(read(RUN)).expect("a run"), RunSnapshot::step(read(STEP)));
+        let mut transition = Transition::current(run, resources.now());
+        transition.steps = vec![step].into();
+        let (notification, _) = runbell_core::Notification::parse(&read(HOOK));
+        let ready = resources.preparer.prepare(notification.expect("valid"), Look::Own).map(Arc::new).expect("ready");
+
+        let here = Plan::new(transition.clone(), &[Arc::clone(&ready)], &ready.secrets, &resources.preparer);
+        let here: Job = here.decide(&ready).job.expect("it is sent");
+
+        let entries = vec![Ok(Arc::clone(&ready))];
+        let plan = Plan::of_registered(transition, entries, SecretValues::default(), &resources.preparer, 0);
+        let there = intake.verdict(&plan, &plan.entries[0], Look::Own).job.expect("it is sent");
+        same(&here, &there);
+
+        let event = Event {
+            project: "p".to_owned(),
+            uid: "u".to_owned(),
+            run: read(RUN),
+            steps: vec![read(STEP)],
+            notifications: Some(read(&format!("[{HOOK}]"))),
+            state: None,
+            at: None,
+        };
+        assert_eq!(dispatcher.take_in(event).await.expect("taken in").deliveries.len(), 1);
+        let claim = Claim { limit: 10, lease: LEASE, probes: 0, rooms: Arc::new(Unlimited) };
+        let claimed = resources.store.claim(claim).await.expect("claimed").deliveries;
+        let rules = Rules { permits: PERMITS, places: None, longest_hold: Duration::ZERO };
+        let deliverer = Deliverer {
+            links: runbell_core::Links::new(""),
+            policy: Arc::new(runbell_core::RetryPolicy::server()),
+            on_failure: Vec::new(),
+            observer: None,
+            admission: Admission::new(rules, Arc::clone(&resources.preparer.cx.clock)),
+            stopping: Flag::default(),
+            resources,
+        };
+        let (restored, _) = deliverer.restore(&claimed[0]).expect("restored");
+        same(&here, &restored);
+    }
+
+    fn same(here: &Job, there: &Job) {
+        assert_eq!(here.key, there.key);
+        assert_eq!(here.lane, there.lane);
+        let documents = |job: &Job| job.subject.runs().iter().map(|run| run.document().to_json()).collect::<Vec<_>>();
+        assert_eq!(documents(here), documents(there));
+        assert_eq!(here.subject.steps().len(), 1);
+        assert!(!documents(here).concat().contains("canary"), "the label repeats no secret");
+        assert_eq!((here.state, here.at), (there.state, there.at));
+        assert_eq!(here.notification, there.notification);
+        assert_eq!(here.look, there.look);
+    }
+}
