@@ -64,7 +64,7 @@ fn wait(history: &History, number: usize, result: AnswerKind) -> Option<u64> {
     let planned = *history.waits.get(number - 1)?;
     match result {
         AnswerKind::Success | AnswerKind::Refused => None,
-        AnswerKind::Down => Some(planned * 1_000),
+        AnswerKind::Down | AnswerKind::Unclear => Some(planned * 1_000),
         AnswerKind::SlowDown(asked) => (asked <= LONGEST_WAIT).then(|| planned.max(asked) * 1_000),
     }
 }

@@ -132,6 +132,7 @@ impl Sender for ScriptedSender {
         match answer.result {
             AnswerKind::Success => Ok(Receipt::default()),
             AnswerKind::Down => Err(Error::new(ErrorKind::Unreachable, "down").retry()),
+            AnswerKind::Unclear => Err(Error::new(ErrorKind::Timeout, "no answer").retry().ambiguous()),
             AnswerKind::Refused => Err(Error::new(ErrorKind::Rejected, "refused")),
             AnswerKind::SlowDown(seconds) => {
                 Err(Error::new(ErrorKind::RateLimited, "slow down").retry_after(Duration::from_secs(seconds)))

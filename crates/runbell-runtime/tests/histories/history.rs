@@ -60,6 +60,8 @@ pub(crate) enum AnswerKind {
     Success,
     /// Another attempt may succeed.
     Down,
+    /// The message may have arrived; another attempt is made all the same.
+    Unclear,
     /// No other attempt will succeed.
     Refused,
     /// The target asks for a wait of so many seconds.
@@ -196,7 +198,8 @@ fn lists() -> impl Strategy<Value = List> {
 fn answers() -> impl Strategy<Value = Answer> {
     let result = prop_oneof![
         2 => Just(AnswerKind::Success),
-        5 => Just(AnswerKind::Down),
+        4 => Just(AnswerKind::Down),
+        1 => Just(AnswerKind::Unclear),
         1 => Just(AnswerKind::Refused),
         // Some ask for more than the policy obeys.
         2 => (0..=LONGEST_WAIT + 5).prop_map(AnswerKind::SlowDown),

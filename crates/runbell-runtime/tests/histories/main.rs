@@ -72,7 +72,7 @@ const CASES: [(&str, IsCase); 10] = [
     ("sent after 4 attempts", |_, line| line.end == End::Sent && line.attempts.len() >= 4),
     ("refused", |history, line| line.end == End::Failed && last_answer(history, line) == Some(AnswerKind::Refused)),
     ("attempts used up", |history, line| {
-        let is_down = last_answer(history, line) == Some(AnswerKind::Down);
+        let is_down = matches!(last_answer(history, line), Some(AnswerKind::Down | AnswerKind::Unclear));
         line.end == End::Failed && is_down && line.attempts.len() > 1
     }),
     ("waits for older news", |history, line| {

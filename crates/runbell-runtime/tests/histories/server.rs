@@ -247,10 +247,12 @@ fn millis(wait: Duration) -> u64 {
 }
 
 fn outcome_of(answer: AnswerKind) -> Outcome {
-    let failed = |retry, reason: &str| Outcome::Failed(Failure { retry, ambiguous: false, reason: reason.to_owned() });
+    let ambiguous = answer == AnswerKind::Unclear;
+    let failed = |retry, reason: &str| Outcome::Failed(Failure { retry, ambiguous, reason: reason.to_owned() });
     match answer {
         AnswerKind::Success => Outcome::Sent { answer: "200".to_owned() },
         AnswerKind::Down => failed(Retry::Backoff, "unreachable: down"),
+        AnswerKind::Unclear => failed(Retry::Backoff, "timeout: no answer"),
         AnswerKind::Refused => failed(Retry::Never, "rejected: refused"),
         AnswerKind::SlowDown(seconds) => failed(Retry::After(Duration::from_secs(seconds)), "rate_limited: slow down"),
     }
