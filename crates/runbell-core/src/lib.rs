@@ -20,6 +20,7 @@ mod flow;
 mod job;
 mod key;
 mod message;
+mod note;
 mod notification;
 mod payload;
 mod registry;
@@ -44,17 +45,18 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{BuildContext, EmptyEnv, Env, Output, ProcessEnv, Shared, Site};
 pub use egress::{CA_FILE, Decision, Egress};
 pub use error::{Error, ErrorKind, Result, Retry};
-pub use findings::{Finding, FindingCause, Findings, Level};
+pub use findings::{Finding, FindingCode, Findings, Level};
 pub use flow::{Flow, FlowHash, FlowKey};
 pub use ipnet::IpNet;
 pub use job::{Job, Lane, Look, Subject};
 pub use key::DeliveryKey;
 pub use message::{Links, Message};
+pub use note::{Note, NoteCode};
 pub use notification::{MAX_SECRET_PARAMS, Notification, SECRET_KEY};
 pub use payload::{
     CustomPayload, HeaderValue, HttpHeader, HttpRequest, MailMessage, PER_ATTEMPT, Payload, Preview, Rendered,
 };
-pub use registry::{Kind, Registered, Registration, Registry};
+pub use registry::{Registered, RegisteredKind, Registration, Registry};
 pub use retry::RetryPolicy;
 pub use run::{Run, RunMetadata, RunSnapshot, RunSpec, RunStatus, RunView};
 pub use secret::{MASK, REDACTED, Secret, SecretValues};

@@ -9,12 +9,12 @@ use serde_json::Value as Json;
 
 use crate::context::BuildContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::findings::Findings;
+use crate::findings::{FindingCode, Findings};
 use crate::schema;
 use crate::secret::SecretValues;
 use crate::sender::{Place, Sender, SenderKind};
 use crate::suggest::nearest;
-use crate::value::{Map, decode};
+use crate::value::{DecodeFault, Map, decode};
 
 /// Kinds that the `runbell` crate has a feature for, to say which one to enable.
 const FEATURES: &[(&str, &str)] = &[
@@ -103,15 +103,21 @@ fn check<K: SenderKind>(params: &Map, cx: &BuildContext) -> Findings {
         Ok(typed) => K::validate(&typed, cx),
         Err(error) => {
             let mut found = Findings::default();
-            found.fault(error.path, error.fault.to_string());
+            let code = match error.fault {
+                DecodeFault::Missing(_) => FindingCode::Required,
+                DecodeFault::WrongType { .. } => FindingCode::WrongType,
+                DecodeFault::WrongValue { .. } | DecodeFault::Refused => FindingCode::WrongValue,
+            };
+            found.fault_of(code, error.path, error.fault.to_string());
             found
         }
     }
 }
 
 fn build<K: SenderKind>(params: &Map, cx: &BuildContext) -> Result<Arc<dyn Sender>> {
-    let typed = decode::<K::Params>(params)
-        .map_err(|error| Error::new(ErrorKind::ParamsInvalid, format!("params.{}: {}", error.path, error.fault)))?;
+    let typed = decode::<K::Params>(params).map_err(|error| {
+        Error::new(ErrorKind::ParamsInvalid, error.fault.to_string()).at(format!("params.{}", error.path))
+    })?;
     let mut found = Findings::default();
     found.extend_below("params", K::validate(&typed, cx));
     found.into_result()?;
@@ -162,12 +168,12 @@ macro_rules! register_sender {
 
 /// One kind of a registry.
 #[derive(Debug)]
-pub struct Kind {
+pub struct RegisteredKind {
     registration: &'static Registration,
     schema: OnceLock<Json>,
 }
 
-impl Kind {
+impl RegisteredKind {
     /// Its registration.
     pub fn registration(&self) -> &'static Registration {
         self.registration
@@ -219,7 +225,7 @@ impl Kind {
 /// The kinds a process can send. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    kinds: Arc<BTreeMap<&'static str, Arc<Kind>>>,
+    kinds: Arc<BTreeMap<&'static str, Arc<RegisteredKind>>>,
     names: Arc<BTreeMap<&'static str, &'static str>>,
 }
 
@@ -277,7 +283,7 @@ impl Registry {
     }
 
     fn insert(mut self, registration: &'static Registration) -> Self {
-        let kind = Arc::new(Kind { registration, schema: OnceLock::new() });
+        let kind = Arc::new(RegisteredKind { registration, schema: OnceLock::new() });
         Arc::make_mut(&mut self.kinds).insert(registration.kind, kind);
         let names = Arc::make_mut(&mut self.names);
         names.extend(names_of(registration).map(|name| (name, registration.kind)));
@@ -292,7 +298,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`ErrorKind::UnknownKind`], naming the linked kinds and, for one of ours, the feature to enable.
-    pub fn get(&self, name: &str) -> Result<&Arc<Kind>> {
+    pub fn get(&self, name: &str) -> Result<&Arc<RegisteredKind>> {
         if let Some(kind) = self.names.get(name).and_then(|kind| self.kinds.get(kind)) {
             return Ok(kind);
         }
@@ -306,11 +312,12 @@ impl Registry {
             },
         };
         let name = crate::text::one_line(name, 40);
-        Err(Error::new(ErrorKind::UnknownKind, format!("kind: `{name}` is not linked (linked: {linked}); {remedy}")))
+        let message = format!("`{name}` is not linked (linked: {linked}); {remedy}");
+        Err(Error::new(ErrorKind::UnknownKind, message).at("kind"))
     }
 
     /// All kinds, by name.
-    pub fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
+    pub fn kinds(&self) -> impl Iterator<Item = &Arc<RegisteredKind>> {
         self.kinds.values()
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use runbell_core::value::read;
-use runbell_core::{Kind, Map, Value};
+use runbell_core::{Map, RegisteredKind, Value};
 
 /// What the names of environment variables with defaults begin with: `RUNBELL_MAIL_SERVER_HOST`.
 const VARIABLES: &str = "RUNBELL_MAIL_";
@@ -18,7 +18,7 @@ const FOLDER: &str = "secret_dir";
 /// `mlrun-smtp-config`, else as text.
 pub(crate) fn defaults(
     configured: Option<&Map>,
-    mail: Option<&Kind>,
+    mail: Option<&RegisteredKind>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Map> {
     let mut given = configured.cloned().unwrap_or_default();

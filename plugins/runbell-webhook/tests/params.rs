@@ -28,7 +28,7 @@ fn sender(given: Json) -> std::sync::Arc<dyn Sender> {
 fn rendered(given: Json, message: &Message) -> (HttpRequest, Vec<String>) {
     let rendered = sender(given).render(message).expect("rendered");
     match rendered.payload {
-        Payload::Http(request) => (request, rendered.notes),
+        Payload::Http(request) => (request, rendered.notes.iter().map(ToString::to_string).collect()),
         other => panic!("{other:?}"),
     }
 }

@@ -1,13 +1,13 @@
 //! Reports a run's changes: to the notifications that are sent from here, and to the server, side by side.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runbell::remote::{EventQueue, EventQueueOptions, RemoteClient, RemoteEvent, Unreported, register};
 use runbell::{
-    BuildContext, Clock as _, Dispatch, Finding, FindingCause, MASK, Notification, Notifier, ReportLine, Run,
-    RunSnapshot, RunState, RunView as _, SecretValues, Status, SystemClock, Transition, route, text,
+    BuildContext, Clock as _, Dispatch, Finding, FindingCode, MASK, Note, NoteCode, Notification, Notifier, ReportLine,
+    Run, RunSnapshot, RunState, RunView as _, SecretValues, Status, SystemClock, Transition, route, text,
 };
 use tokio::time::{Instant, timeout};
 
@@ -66,7 +66,7 @@ impl Reporter {
         let cx = crate::surroundings::context();
         let client = server::client(args.server.as_deref(), &cx)?;
         let left = |notification: &Notification, fault: &Finding| {
-            client.is_some() && notification.kind == FILLED_IN && fault.cause == FindingCause::Missing
+            client.is_some() && notification.kind == FILLED_IN && fault.code == FindingCode::Required
         };
         let given = config::notifications_but(args.config.config.as_deref(), &args.notify, &registry, left)?;
         let failures: Gathered<ReportLine> = Arc::default();
@@ -155,16 +155,16 @@ impl Reporter {
             // Writes an error line for each that is still under way.
             fallback.shutdown(Duration::ZERO).await;
         }
-        // Warnings about the configuration were printed before the command began.
-        let mut printed: BTreeSet<String> =
-            self.here.warnings().chain(fallback.into_iter().flat_map(Notifier::warnings)).collect();
+        let mut printed: HashSet<(String, Note)> = HashSet::new();
         for line in lock(&self.failures).iter() {
             let name = text::one_line(&line.notification, 80);
             if line.status == Status::Error {
                 complaints.push(format!("{name}: not delivered ({}): {}", line.state, line.reason));
             }
             for note in &line.notes {
-                if printed.insert(format!("{name}: {note}")) {
+                // Warnings about the configuration were printed before the command began.
+                let is_new = note.code != NoteCode::Configuration && printed.insert((name.clone(), note.clone()));
+                if is_new {
                     complaints.push(format!("{name}: note: {note}"));
                 }
             }

@@ -117,8 +117,5 @@ pub(super) fn document(
     if run.at(&["status", "state"]).and_then(Value::as_str).is_some_and(|word| word.len() > LONGEST_STATE) {
         return Err(EventError::invalid(&at("status.state"), &format!("is longer than {LONGEST_STATE} bytes")));
     }
-    RunSnapshot::new(run).map_err(|error| {
-        let (path, message) = error.message().split_once(": ").unwrap_or(("", error.message()));
-        EventError::invalid(&at(path), message)
-    })
+    RunSnapshot::new(run).map_err(|error| EventError::invalid(&at(error.path()), error.message()))
 }
