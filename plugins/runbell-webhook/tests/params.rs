@@ -178,3 +178,8 @@ async fn each_attempt_is_signed_with_its_own_time() {
     assert_eq!(header(0, "webhook-id"), header(1, "webhook-id"));
     assert_ne!(header(0, "webhook-signature"), header(1, "webhook-signature"));
 }
+
+#[test]
+fn nothing_is_known_of_how_a_webhook_counts() {
+    assert_eq!(sender(json!({ "url": URL })).limits().bucket, None);
+}
