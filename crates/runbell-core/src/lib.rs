@@ -65,4 +65,4 @@ pub use state::{RunState, Severity, UnknownWord};
 pub use suggest::nearest;
 pub use transition::{Transition, time_of};
 pub use value::{Map, Value};
-pub use verdict::{ConditionOutcome, Reason, Verdict, verdict};
+pub use verdict::{ConditionOutcome, Reason, Verdict, shown_detail, verdict};

@@ -164,9 +164,9 @@ impl Plan {
 
 /// The note about an ignored condition.
 pub(crate) fn note_of(verdict: &Verdict) -> Option<Note> {
-    let (cause, why) = (verdict.detail.as_deref()?, verdict.why.as_deref()?);
-    let message = || format!("condition ignored ({cause}): {why}");
-    (verdict.reason == Reason::ConditionIgnored).then(|| Note::new(NoteCode::ConditionIgnored, message()))
+    let fault = verdict.shown_detail().filter(|_| verdict.reason == Reason::ConditionIgnored)?;
+    let message = format!("is ignored, so the notification is sent ({fault})");
+    Some(Note::new(NoteCode::ConditionIgnored, message).at("condition"))
 }
 
 /// The message of a job.

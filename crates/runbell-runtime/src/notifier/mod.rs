@@ -170,7 +170,7 @@ impl Notifier {
     /// What would happen for this transition, and why. Sends nothing.
     pub fn explain(&self, transition: Transition) -> Vec<Explanation> {
         let plan = self.plan(transition);
-        plan.entries.iter().map(|entry| Explanation::new(&plan, entry)).collect()
+        plan.entries.iter().map(|entry| Explanation::new(&plan, entry, |ready| plan.decide(ready).verdict)).collect()
     }
 
     /// What would be sent for this transition, byte for byte. Sends nothing.
