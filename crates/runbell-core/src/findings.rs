@@ -105,7 +105,7 @@ impl Finding {
     /// An error as a finding: its path and message, and the code that fits its kind.
     pub fn of_error(level: Level, error: &Error) -> Self {
         let code = match error.kind() {
-            ErrorKind::ParamsInvalid => FindingCode::WrongValue,
+            ErrorKind::ParamsInvalid | ErrorKind::RunInvalid => FindingCode::WrongValue,
             ErrorKind::UnknownKind => FindingCode::UnknownKind,
             ErrorKind::SecretNotFound => FindingCode::SecretNotFound,
             _ => FindingCode::Other,
@@ -246,6 +246,7 @@ mod tests {
         assert!(outer.has_fault_at("spec.notifications.url.path"));
         assert!(!outer.has_fault_at("spec.notifications.urls"));
     }
+
     #[test]
     fn findings_become_errors_and_errors_findings() {
         let mut one = Findings::default();

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::context::BuildContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::findings::{FindingCode, Findings};
+use crate::findings::{Finding, FindingCode, Findings};
 use crate::schema;
 use crate::secret::SecretValues;
 use crate::sender::{Place, Sender, SenderKind};
@@ -191,12 +191,14 @@ impl RegisteredKind {
 
     /// Every fault and warning of completed params, each with its field's path.
     pub fn check(&self, params: &Map, cx: &BuildContext) -> Findings {
-        let mut found = schema::check(self.schema(), params);
+        let by_schema = schema::check(self.schema(), params);
+        let mut found = by_schema.clone();
         let typed = (self.registration.check)(params, cx);
         for finding in typed.iter() {
-            // The schema has said it already, mostly in better words.
-            let said = found.has_fault_at(&finding.path) || found.iter().any(|other| other == finding);
-            if !said {
+            // The schema has found it already, and mostly has better words for it.
+            let is_same = |other: &Finding| other.code == finding.code && other.path == finding.path;
+            let is_known = found.has_fault_at(&finding.path) || by_schema.iter().any(is_same);
+            if !is_known {
                 found.push(finding.clone());
             }
         }
