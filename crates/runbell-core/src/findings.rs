@@ -112,6 +112,11 @@ impl Finding {
         };
         Finding::new(level, code, error.path(), error.message())
     }
+
+    /// Whether it is about `field` or something inside it.
+    pub fn is_about(&self, field: &str) -> bool {
+        is_within(&self.path, field)
+    }
 }
 
 impl Display for Finding {
@@ -123,6 +128,11 @@ impl Display for Finding {
 /// Writes `path: message`, or the message alone without a path.
 pub(crate) fn write_located(f: &mut fmt::Formatter<'_>, path: &str, message: &str) -> fmt::Result {
     if path.is_empty() { f.write_str(message) } else { write!(f, "{path}: {message}") }
+}
+
+/// Whether `path` is that of `field` or of something inside it.
+fn is_within(path: &str, field: &str) -> bool {
+    path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// A list of findings.
@@ -181,14 +191,7 @@ impl Findings {
 
     /// Whether `path` or something above or below it has a fault already.
     pub fn has_fault_at(&self, path: &str) -> bool {
-        self.faults().any(|finding| {
-            let (short, long) = if finding.path.len() < path.len() {
-                (finding.path.as_str(), path)
-            } else {
-                (path, finding.path.as_str())
-            };
-            long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        })
+        self.faults().any(|finding| finding.is_about(path) || is_within(path, &finding.path))
     }
 
     /// The faults.

@@ -146,13 +146,9 @@ impl Preparer {
             Ok(params) => {
                 for finding in kind.check(&params, &self.cx).iter() {
                     // Point at the map the field was written in.
-                    let field = finding.path.split(['.', '[']).next().unwrap_or_default();
-                    let stands_in_params = notification.params.contains_key(field);
-                    let map = if !stands_in_params && notification.secret_params.contains_key(field) {
-                        "secret_params"
-                    } else {
-                        "params"
-                    };
+                    let stands_in = |map: &Map| map.keys().any(|field| finding.is_about(field));
+                    let is_secret = !stands_in(&notification.params) && stands_in(&notification.secret_params);
+                    let map = if is_secret { "secret_params" } else { "params" };
                     let mut one = Findings::default();
                     one.push(finding.clone());
                     found.extend_below(map, one);

@@ -79,11 +79,6 @@ fn show<'f>(findings: impl Iterator<Item = &'f Finding>) -> String {
     findings.map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Whether a finding is about `field` or something inside it.
-fn names(finding: &Finding, field: &str) -> bool {
-    finding.path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-}
-
 fn everything(error: &Error) -> String {
     everything_about(error)
 }
@@ -159,7 +154,7 @@ impl<K: SenderKind> Subject<K> {
         for finding in found.faults() {
             let mut known =
                 self.properties().into_iter().map(|(name, _)| name).chain(params.keys().map(String::as_str));
-            check.ensure(known.any(|name| names(finding, name)), || {
+            check.ensure(known.any(|name| finding.is_about(name)), || {
                 format!("a fault has the path `{}`, which is no param: {}", finding.path, finding.message)
             });
         }
@@ -193,7 +188,7 @@ impl<K: SenderKind> Subject<K> {
             let mut params = self.params.clone();
             params.insert(name.to_owned(), wrong);
             let (found, built) = self.find(&check, &params);
-            check.ensure(found.faults().any(|finding| names(finding, name)), || {
+            check.ensure(found.faults().any(|finding| finding.is_about(name)), || {
                 format!("no fault has the path `{name}`; found: {}", show(found.iter()))
             });
             let shown = show(found.iter()) + &built.as_ref().map(everything).unwrap_or_default();
