@@ -1,5 +1,8 @@
 //! Bad input: one message that names the field, what is wrong and what would be right; nothing is run.
 
+use serde_json::json;
+
+use crate::serving::{configured, refused, serve};
 use crate::tools::{Folder, runbell, say, say_with};
 
 #[test]
@@ -49,6 +52,24 @@ fn faults_of_the_configuration_stop_everything_before_it_starts() {
             assert!(said.err.contains(part), "{args:?}: {part:?} is not in {}", said.err);
         }
         assert!(!said.err.contains("panicked"), "{}", said.err);
+    }
+}
+
+#[test]
+fn faults_of_a_servers_file_name_their_path() {
+    let folder = Folder::new();
+    for (config, fault) in [
+        (json!({ "mail": { "server_port": "x" } }), "mail.server_port: must be a port from 1 to 65535"),
+        (json!({ "mail": { "use_tls": "maybe" } }), "mail.use_tls: must be a boolean, not a text"),
+        (json!({ "mail": { "colour": 1 } }), "mail.colour: is not known"),
+        (
+            json!({ "on_failure": [{ "kind": "console", "name": "n", "when": 5 }] }),
+            "on_failure[0].when: must be a list",
+        ),
+        (json!({ "on_failure": [{ "kind": "pager", "name": "n" }] }), "on_failure[0].kind: `pager` is not linked"),
+    ] {
+        let said = refused(&mut serve(&folder, &["-c", &configured(&folder, &config)]));
+        assert!(said.code == Some(2) && said.err.contains(fault), "{fault:?} is not in {}", said.err);
     }
 }
 

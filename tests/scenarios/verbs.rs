@@ -156,22 +156,20 @@ fn check_tells_every_fault_and_warning_with_its_field() {
     );
     let said = say(&mut runbell(&["check", &config]));
     assert_eq!(said.code, Some(2), "{}", said.err);
-    let shown: Vec<(String, String)> = said
+    let shown: Vec<[String; 3]> = said
         .json()
         .iter()
-        .map(|line| {
-            (line["level"].as_str().expect("a level").to_owned(), line["path"].as_str().expect("a path").to_owned())
-        })
+        .map(|line| ["level", "code", "path"].map(|field| line[field].as_str().expect("a text").to_owned()))
         .collect();
-    for (level, path) in [
-        ("fault", "notifications[3].secret_params.webhook"),
-        ("warning", "notifications[0].params.methd"),
-        ("warning", "notifications[0].params.url"),
-        ("warning", "notifications[0].condition"),
-        ("fault", "notifications[1].name"),
-        ("fault", "notifications[2].when[0]"),
+    for expected in [
+        ["fault", "wrong_value", "notifications[3].secret_params.webhook"],
+        ["warning", "unknown_field", "notifications[0].params.methd"],
+        ["warning", "exposed_secret", "notifications[0].params.url"],
+        ["warning", "condition_ignored", "notifications[0].condition"],
+        ["fault", "name_taken", "notifications[1].name"],
+        ["fault", "wrong_value", "notifications[2].when[0]"],
     ] {
-        assert!(shown.contains(&(level.to_owned(), path.to_owned())), "{level} {path} is not in {shown:?}");
+        assert!(shown.contains(&expected.map(str::to_owned)), "{expected:?} is not in {shown:?}");
     }
     let fine = folder.file("fine.toml", "[[notifications]]\nkind = \"console\"\nname = \"c\"\n");
     let said = say(&mut runbell(&["check", &fine, "--table"]));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use runbell::{Finding, Findings, Level, Notification, NotifierBuilder, Value};
+use runbell::{Finding, FindingCode, Findings, Level, Notification, NotifierBuilder, Value};
 use serde::Serialize;
 
 use crate::args::CheckArgs;
@@ -47,14 +47,14 @@ fn check_file(path: &Path, builder: &NotifierBuilder) -> Findings {
     let text = match documents::read_text(path) {
         Ok(text) => text,
         Err(error) => {
-            found.fault("", format!("{error:#}"));
+            found.fault_of(FindingCode::Other, "", format!("{error:#}"));
             return found;
         }
     };
     match documents::parse(path, &text) {
         Ok(mut document) if is_notification_file(&document) => {
             for fault in expand::document(&mut document, path) {
-                found.fault(fault.path, fault.message);
+                found.push(fault);
             }
             check_notifications(&document, "", builder, &mut found);
         }
@@ -62,7 +62,7 @@ fn check_file(path: &Path, builder: &NotifierBuilder) -> Findings {
         // JSON Lines are no document in any format, so they are tried before the fault is reported.
         Err(error) => match runs::all(&text) {
             documents if documents.len() > 1 => check_runs(documents, builder, &mut found),
-            _ => found.fault("", format!("{error:#}")),
+            _ => found.fault_of(FindingCode::Other, "", format!("{error:#}")),
         },
     }
     found
@@ -86,16 +86,18 @@ fn check_runs(runs: Vec<runs::Document>, builder: &NotifierBuilder, found: &mut 
     for (index, run) in runs.into_iter().enumerate() {
         let mut run_found = Findings::default();
         match run {
-            Err(message) => run_found.fault("", message),
+            Err(message) => run_found.fault_of(FindingCode::Other, "", message),
             Ok(run) => {
                 if run.state_word().is_empty() {
-                    run_found.warning("status.state", "is missing, so nothing will be sent");
+                    let message = "is missing, so nothing will be sent";
+                    run_found.warning_of(FindingCode::Required, "status.state", message);
                 } else if run.state_word() != run.state().as_str() {
-                    run_found.warning("status.state", "is not a state that is known, so nothing will be sent");
+                    let message = "is not a state that is known, so nothing will be sent";
+                    run_found.warning_of(FindingCode::WrongValue, "status.state", message);
                 }
                 for field in ["uid", "name", "project"] {
                     if run.document().at(&["metadata", field]).is_none() {
-                        run_found.warning(format!("metadata.{field}"), "is missing");
+                        run_found.warning_of(FindingCode::Required, format!("metadata.{field}"), "is missing");
                     }
                 }
                 if let Some(list) = run.notifications() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
-use runbell::{Finding, FindingCause, Notification, Registry, text};
+use runbell::{Finding, FindingCode, Notification, Registry, text};
 
 use crate::{documents, expand, output, spec};
 
@@ -50,7 +50,7 @@ pub(crate) fn notifications_but(
         // The field of a secret matters in files that are shared; `check` reports it.
         // A secret that is missing here is a fault when the notification is built, which comes next.
         let is_shown =
-            |warning: &&Finding| warning.cause != FindingCause::Exposed && warning.path != "secret_params.secret";
+            |warning: &&Finding| !matches!(warning.code, FindingCode::ExposedSecret | FindingCode::SecretNotFound);
         for warning in found.warnings().filter(is_shown) {
             output::complain(&format!("warning: notification `{name}`: {warning}"));
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use runbell::{Finding, Level, Value};
+use runbell::{Finding, FindingCode, Level, Value};
 
 use crate::documents;
 
@@ -19,7 +19,7 @@ fn expand_value(value: &mut Value, folder: &Path, at: &str, faults: &mut Vec<Fin
         Value::String(text) => match self::text(text, folder) {
             Ok(expanded) => *text = expanded,
             Err(message) => {
-                faults.push(Finding::new(Level::Fault, at, message));
+                faults.push(Finding::new(Level::Fault, FindingCode::WrongValue, at, message));
             }
         },
         Value::List(list) => {

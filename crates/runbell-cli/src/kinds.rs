@@ -1,6 +1,6 @@
 //! `runbell kinds`: what this program can send.
 
-use runbell::{Kind, Place, schema};
+use runbell::{Place, RegisteredKind, schema};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -56,7 +56,7 @@ pub(crate) fn kinds(format: Format) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
-fn params(kind: &Kind) -> String {
+fn params(kind: &RegisteredKind) -> String {
     let schema = kind.schema();
     let required: Vec<&str> =
         schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();

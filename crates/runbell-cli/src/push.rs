@@ -136,8 +136,7 @@ pub(crate) fn code_of(line: &ReportLine) -> u8 {
 pub(crate) fn row(line: &ReportLine) -> Vec<String> {
     let mut reason = line.reason.clone();
     for note in &line.notes {
-        reason.push_str("\n- ");
-        reason.push_str(note);
+        reason.push_str(&format!("\n- {note}"));
     }
     vec![
         line.uid.clone(),
@@ -228,7 +227,7 @@ fn readable(line: &PreviewLine, reveal: bool) -> String {
                 Payload::Text { body, .. } => inert(body),
                 _ => inert(&laid_out(&Preview { payload, reveal })),
             };
-            let notes = rendered.notes.iter().map(|note| format!("note: {}\n", inert(note)));
+            let notes = rendered.notes.iter().map(|note| format!("note: {}\n", inert(&note.to_string())));
             format!("{}\n{}", shown.trim_end(), notes.collect::<String>())
         }
     };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use runbell::{Kind, Notification, Registry, Value, schema, text, value};
+use runbell::{Notification, RegisteredKind, Registry, Value, schema, text, value};
 use serde_json::Value as Json;
 
 use crate::expand;
@@ -51,7 +51,7 @@ pub(crate) fn parse(spec: &str, registry: &Registry, number: usize) -> anyhow::R
     }
 }
 
-fn from_json(rest: &str, kind: &Kind) -> anyhow::Result<Vec<(String, Value)>> {
+fn from_json(rest: &str, kind: &RegisteredKind) -> anyhow::Result<Vec<(String, Value)>> {
     let kind = kind.registration().kind;
     let Value::Map(fields) =
         value::read(rest).map_err(|error| anyhow!("--notify {kind}: is not valid JSON: {error}"))?
@@ -87,7 +87,7 @@ fn expanded(text: &str) -> Result<String, String> {
     }
 }
 
-fn from_pairs(rest: &str, kind: &Kind) -> anyhow::Result<Vec<(String, Value)>> {
+fn from_pairs(rest: &str, kind: &RegisteredKind) -> anyhow::Result<Vec<(String, Value)>> {
     let mut fields: Vec<(String, Value)> = Vec::new();
     for pair in split_pairs(rest) {
         let kind_name = kind.registration().kind;

@@ -12,12 +12,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why something failed. One pointer wide.
 ///
-/// Display is one line, `message [key=value …]`, without the cause: callers walk [`source`](StdError::source).
+/// Display is one line, `path: message [key=value …]`, without the cause: callers walk [`source`](StdError::source).
 /// Neither message nor context ever holds params, URLs or other people's error texts, which may quote secrets.
 pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
+    path: Cow<'static, str>,
     message: Cow<'static, str>,
     retry: Retry,
     ambiguous: bool,
@@ -106,12 +107,20 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Error(Box::new(Inner {
             kind,
+            path: Cow::Borrowed(""),
             message: message.into(),
             retry: Retry::Never,
             ambiguous: false,
             context: Vec::new(),
             source: None,
         }))
+    }
+
+    /// Names the field at fault, such as `params.url`. It is printed before the message.
+    #[must_use]
+    pub fn at(mut self, path: impl Into<Cow<'static, str>>) -> Self {
+        self.0.path = path.into();
+        self
     }
 
     /// Adds `key=value` to what is printed. Ids, statuses and limits only; never params or URLs.
@@ -159,7 +168,12 @@ impl Error {
         self.0.context.iter().find(|(known, _)| *known == key).map(|(_, value)| value.as_str())
     }
 
-    /// The message without its context.
+    /// The field at fault, such as `params.url`. Empty where no single field is at fault.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// The message without its path and context.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -185,6 +199,9 @@ impl Error {
 
 impl Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.0.path.is_empty() {
+            write!(f, "{}: ", self.0.path)?;
+        }
         f.write_str(&self.0.message)?;
         for (index, (key, value)) in self.0.context.iter().enumerate() {
             write!(f, "{}{key}={value}", if index == 0 { " [" } else { " " })?;
@@ -197,6 +214,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
             .field("kind", &self.0.kind)
+            .field("path", &self.0.path)
             .field("message", &self.0.message)
             .field("retry", &self.0.retry)
             .field("ambiguous", &self.0.ambiguous)
@@ -224,6 +242,14 @@ mod tests {
         assert_eq!(error.to_string(), "slack asks to slow down [status=429 wait=3s]");
         assert_eq!(error.reason(), "rate_limited: slack asks to slow down [status=429 wait=3s]");
         assert_eq!(error.retry_advice(), Retry::After(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn the_path_stands_before_the_message_and_apart_from_it() {
+        let error = Error::new(ErrorKind::ParamsInvalid, "must be: a port").at("params.server_port");
+        assert_eq!(error.to_string(), "params.server_port: must be: a port");
+        assert_eq!((error.path(), error.message()), ("params.server_port", "must be: a port"));
+        assert_eq!(Error::new(ErrorKind::Internal, "kind: none").path(), "");
     }
 
     #[test]

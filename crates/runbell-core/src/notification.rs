@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-use crate::findings::Findings;
+use crate::findings::{Finding, FindingCode, Findings, Level};
 use crate::secret::{MASK, blank};
 use crate::state::{RunState, Severity};
 use crate::suggest::nearest;
@@ -144,11 +144,11 @@ impl Notification {
     pub fn parse(document: &Value) -> (Option<Notification>, Findings) {
         let mut found = Findings::default();
         let Some(map) = document.as_map() else {
-            found.fault("", format!("must be an object, not {}", document.type_name()));
+            found.fault_of(FindingCode::WrongType, "", format!("must be an object, not {}", document.type_name()));
             return (None, found);
         };
         for key in map.keys().filter(|key| !FIELDS.contains(&key.as_str())) {
-            found.warning(key, unknown_field(key, FIELDS));
+            found.push(unknown_field(key, FIELDS));
         }
         let mut reader = FieldReader { map, found: &mut found };
         let notification = Notification {
@@ -177,7 +177,7 @@ impl Notification {
         };
         let Some(list) = list.as_list() else {
             let wanted = "must be a list of notifications, or an object with such a list as `notifications`";
-            found.fault(prefix, format!("{wanted}; it is {}", list.type_name()));
+            found.fault_of(FindingCode::WrongType, prefix, format!("{wanted}; it is {}", list.type_name()));
             return (Vec::new(), found);
         };
         let mut good: Vec<(usize, Notification)> = Vec::new();
@@ -186,7 +186,8 @@ impl Notification {
             found.extend_below(&format!("{prefix}[{index}]"), item_found);
             let Some(notification) = notification else { continue };
             match good.iter().find(|(_, other)| other.name == notification.name) {
-                Some((first, _)) => found.fault(
+                Some((first, _)) => found.fault_of(
+                    FindingCode::NameTaken,
                     format!("{prefix}[{index}].name"),
                     format!(
                         "`{}` is the name of {prefix}[{first}] too; names must be unique",
@@ -208,13 +209,16 @@ impl Notification {
         }
         match self.secret_params.get(SECRET_KEY) {
             None | Some(Value::String(_)) => {}
-            Some(_) => found.fault("secret_params.secret", "must be the name of a secret, a text"),
+            Some(_) => {
+                found.fault_of(FindingCode::WrongType, "secret_params.secret", "must be the name of a secret, a text")
+            }
         }
         // Python's JSON is never shorter than the texts in it, so small ones need not be written out.
         if rough_size(&self.secret_params) > MAX_SECRET_PARAMS / 12 {
             let size = python_json(&Value::Map(self.secret_params.clone())).len();
             if size > MAX_SECRET_PARAMS {
-                found.fault(
+                found.fault_of(
+                    FindingCode::OutOfRange,
                     "secret_params",
                     format!("is {size} characters as JSON; the limit is {MAX_SECRET_PARAMS} (900 KiB)"),
                 );
@@ -235,13 +239,15 @@ fn rough_size(map: &Map) -> usize {
     map.iter().map(|(key, item)| key.len() + 8 + size(item)).sum::<usize>() + 2
 }
 
-/// The message for an unknown name: with the nearest known one.
-pub(crate) fn unknown_field(name: &str, known: &[&str]) -> String {
-    match nearest(name, known.iter().copied()) {
+/// The warning about an unknown name: with the nearest known one.
+pub(crate) fn unknown_field(name: &str, known: &[&str]) -> Finding {
+    let nearest = nearest(name, known.iter().copied()).map(str::to_owned);
+    let message = match &nearest {
         Some(near) => format!("is not known and has no effect; did you mean `{near}`?"),
         None if known.is_empty() => "is not known and has no effect; there are none".to_owned(),
         None => format!("is not known and has no effect; known: {}", known.join(", ")),
-    }
+    };
+    Finding::new(Level::Warning, FindingCode::UnknownField { nearest }, name, message)
 }
 
 struct FieldReader<'a> {
@@ -260,7 +266,7 @@ impl FieldReader<'_> {
             number @ (Value::Int(_) | Value::BigInt(_) | Value::Float(_)) if numbers => Some(number.to_json()),
             other => {
                 let message = format!("must be a text, not {}", other.type_name());
-                self.found.fault(field, message);
+                self.found.fault_of(FindingCode::WrongType, field, message);
                 None
             }
         }
@@ -281,7 +287,7 @@ impl FieldReader<'_> {
             Some(Value::List(list)) => list.clone(),
             Some(other) => {
                 let message = format!("must be a list of states such as [\"completed\"], not {}", other.type_name());
-                self.found.fault("when", message);
+                self.found.fault_of(FindingCode::WrongType, "when", message);
                 Vec::new()
             }
         };
@@ -291,17 +297,17 @@ impl FieldReader<'_> {
             match known {
                 Some(state) if !state.notifies() => {
                     let message = format!("a run in state `{state}` never notifies; this has no effect");
-                    self.found.warning(format!("when[{index}]"), message);
+                    self.found.warning_of(FindingCode::NoEffect, format!("when[{index}]"), message);
                     when.push(state);
                 }
                 Some(state) => when.push(state),
                 None => {
                     let allowed = RunState::ALL.iter().filter(|state| state.notifies()).map(|state| state.as_str());
-                    let message = match state.as_str() {
-                        Some(word) => not_one_of(word, allowed),
-                        None => format!("must be a state, not {}", state.type_name()),
+                    let (code, message) = match state.as_str() {
+                        Some(word) => (FindingCode::WrongValue, not_one_of(word, allowed)),
+                        None => (FindingCode::WrongType, format!("must be a state, not {}", state.type_name())),
                     };
-                    self.found.fault(format!("when[{index}]"), message);
+                    self.found.fault_of(code, format!("when[{index}]"), message);
                 }
             }
         }
@@ -314,7 +320,7 @@ impl FieldReader<'_> {
             Some(Value::Map(map)) => map.clone(),
             Some(other) => {
                 let message = format!("must be an object, not {}", other.type_name());
-                self.found.fault(field, message);
+                self.found.fault_of(FindingCode::WrongType, field, message);
                 Map::new()
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::note::Note;
 use crate::secret::{MASK, Secret};
 
 /// What a rendered header holds that is only known when an attempt is made, such as a signature's timestamp.
@@ -172,8 +173,8 @@ impl Serialize for Preview<'_> {
 pub struct Rendered {
     /// What will leave the process.
     pub payload: Payload,
-    /// What was cut, which template failed. Shown in report and preview.
-    pub notes: Vec<String>,
+    /// Remarks about it, such as what was cut. Shown in report and preview.
+    pub notes: Vec<Note>,
 }
 
 impl Rendered {

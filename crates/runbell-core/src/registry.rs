@@ -9,12 +9,12 @@ use serde_json::Value as Json;
 
 use crate::context::BuildContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::findings::Findings;
+use crate::findings::{Finding, FindingCode, Findings};
 use crate::schema;
 use crate::secret::SecretValues;
 use crate::sender::{Place, Sender, SenderKind};
 use crate::suggest::nearest;
-use crate::value::{Map, decode};
+use crate::value::{DecodeFault, Map, decode};
 
 /// Kinds that the `runbell` crate has a feature for, to say which one to enable.
 const FEATURES: &[(&str, &str)] = &[
@@ -103,15 +103,21 @@ fn check<K: SenderKind>(params: &Map, cx: &BuildContext) -> Findings {
         Ok(typed) => K::validate(&typed, cx),
         Err(error) => {
             let mut found = Findings::default();
-            found.fault(error.path, error.fault.to_string());
+            let code = match error.fault {
+                DecodeFault::Missing(_) => FindingCode::Required,
+                DecodeFault::WrongType { .. } => FindingCode::WrongType,
+                DecodeFault::WrongValue { .. } | DecodeFault::Refused => FindingCode::WrongValue,
+            };
+            found.fault_of(code, error.path, error.fault.to_string());
             found
         }
     }
 }
 
 fn build<K: SenderKind>(params: &Map, cx: &BuildContext) -> Result<Arc<dyn Sender>> {
-    let typed = decode::<K::Params>(params)
-        .map_err(|error| Error::new(ErrorKind::ParamsInvalid, format!("params.{}: {}", error.path, error.fault)))?;
+    let typed = decode::<K::Params>(params).map_err(|error| {
+        Error::new(ErrorKind::ParamsInvalid, error.fault.to_string()).at(format!("params.{}", error.path))
+    })?;
     let mut found = Findings::default();
     found.extend_below("params", K::validate(&typed, cx));
     found.into_result()?;
@@ -162,12 +168,12 @@ macro_rules! register_sender {
 
 /// One kind of a registry.
 #[derive(Debug)]
-pub struct Kind {
+pub struct RegisteredKind {
     registration: &'static Registration,
     schema: OnceLock<Json>,
 }
 
-impl Kind {
+impl RegisteredKind {
     /// Its registration.
     pub fn registration(&self) -> &'static Registration {
         self.registration
@@ -185,12 +191,14 @@ impl Kind {
 
     /// Every fault and warning of completed params, each with its field's path.
     pub fn check(&self, params: &Map, cx: &BuildContext) -> Findings {
-        let mut found = schema::check(self.schema(), params);
+        let by_schema = schema::check(self.schema(), params);
+        let mut found = by_schema.clone();
         let typed = (self.registration.check)(params, cx);
         for finding in typed.iter() {
-            // The schema has said it already, mostly in better words.
-            let said = found.has_fault_at(&finding.path) || found.iter().any(|other| other == finding);
-            if !said {
+            // The schema has found it already, and mostly has better words for it.
+            let is_same = |other: &Finding| other.code == finding.code && other.path == finding.path;
+            let is_known = found.has_fault_at(&finding.path) || by_schema.iter().any(is_same);
+            if !is_known {
                 found.push(finding.clone());
             }
         }
@@ -219,7 +227,7 @@ impl Kind {
 /// The kinds a process can send. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
-    kinds: Arc<BTreeMap<&'static str, Arc<Kind>>>,
+    kinds: Arc<BTreeMap<&'static str, Arc<RegisteredKind>>>,
     names: Arc<BTreeMap<&'static str, &'static str>>,
 }
 
@@ -277,7 +285,7 @@ impl Registry {
     }
 
     fn insert(mut self, registration: &'static Registration) -> Self {
-        let kind = Arc::new(Kind { registration, schema: OnceLock::new() });
+        let kind = Arc::new(RegisteredKind { registration, schema: OnceLock::new() });
         Arc::make_mut(&mut self.kinds).insert(registration.kind, kind);
         let names = Arc::make_mut(&mut self.names);
         names.extend(names_of(registration).map(|name| (name, registration.kind)));
@@ -292,7 +300,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`ErrorKind::UnknownKind`], naming the linked kinds and, for one of ours, the feature to enable.
-    pub fn get(&self, name: &str) -> Result<&Arc<Kind>> {
+    pub fn get(&self, name: &str) -> Result<&Arc<RegisteredKind>> {
         if let Some(kind) = self.names.get(name).and_then(|kind| self.kinds.get(kind)) {
             return Ok(kind);
         }
@@ -306,11 +314,12 @@ impl Registry {
             },
         };
         let name = crate::text::one_line(name, 40);
-        Err(Error::new(ErrorKind::UnknownKind, format!("kind: `{name}` is not linked (linked: {linked}); {remedy}")))
+        let message = format!("`{name}` is not linked (linked: {linked}); {remedy}");
+        Err(Error::new(ErrorKind::UnknownKind, message).at("kind"))
     }
 
     /// All kinds, by name.
-    pub fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
+    pub fn kinds(&self) -> impl Iterator<Item = &Arc<RegisteredKind>> {
         self.kinds.values()
     }
 }

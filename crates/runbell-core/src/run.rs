@@ -53,9 +53,7 @@ impl RunSnapshot {
     /// # Errors
     /// [`ErrorKind::RunInvalid`] when it is no object, or has no `metadata` object: then it is not a run.
     pub fn new(document: Value) -> Result<Self> {
-        let fault = |field: &'static str, message: String| {
-            Err(Error::new(ErrorKind::RunInvalid, format!("{field}: {message}")))
-        };
+        let fault = |field: &'static str, message: String| Err(Error::new(ErrorKind::RunInvalid, message).at(field));
         match document.get("metadata") {
             Some(Value::Map(_)) => {}
             Some(other) => return fault("metadata", format!("must be an object, not {}", other.type_name())),

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde_json::Value as Json;
 
-use crate::findings::Findings;
+use crate::findings::{FindingCode, Findings};
 use crate::notification::unknown_field;
 use crate::secret::SecretValues;
 use crate::value::{Map, Value};
@@ -134,11 +134,15 @@ pub fn check(schema: &Json, params: &Map) -> Findings {
         match property(schema, name) {
             None => {
                 let known: Vec<&str> = properties.into_iter().flatten().map(|(known, _)| known.as_str()).collect();
-                found.warning(name, unknown_field(name, &known));
+                found.push(unknown_field(name, &known));
             }
             Some(property) => {
                 if let Some(expected) = wrong_type(property, value) {
-                    found.fault(name, format!("must be {expected}, not {}", value.type_name()));
+                    found.fault_of(
+                        FindingCode::WrongType,
+                        name,
+                        format!("must be {expected}, not {}", value.type_name()),
+                    );
                 }
             }
         }

@@ -77,6 +77,21 @@ impl Verdict {
     pub fn sends(&self) -> bool {
         self.reason.sends()
     }
+
+    /// The detail as people read it; see [`shown_detail`].
+    pub fn shown_detail(&self) -> Option<String> {
+        shown_detail(self.detail.as_deref(), self.why.as_deref())
+    }
+}
+
+/// The detail of a verdict as people read it: `syntax: an expression is expected`.
+///
+/// Takes the two fields apart, because the record of a verdict in a store has them too.
+pub fn shown_detail(detail: Option<&str>, why: Option<&str>) -> Option<String> {
+    match (detail, why) {
+        (Some(cause), Some(why)) => Some(format!("{cause}: {why}")),
+        (detail, _) => detail.map(str::to_owned),
+    }
 }
 
 impl From<Reason> for Verdict {
@@ -151,6 +166,14 @@ mod tests {
     fn decide(run: &str, notification: Notification, condition: ConditionOutcome) -> Verdict {
         let run = RunSnapshot::new(read(run).expect("json")).expect("a run");
         verdict(&run, run.state(), &notification, || condition)
+    }
+
+    #[test]
+    fn a_detail_has_its_words_behind_it() {
+        let detail = |detail, why| Verdict { detail, why, ..Reason::Matched.into() }.shown_detail();
+        let (cause, why) = (|| Some("syntax".to_owned()), || Some("an expression is expected".to_owned()));
+        assert_eq!(detail(cause(), why()).as_deref(), Some("syntax: an expression is expected"));
+        assert_eq!((detail(cause(), None), detail(None, None)), (cause(), None));
     }
 
     #[test]

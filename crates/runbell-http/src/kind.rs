@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runbell_core::{
-    ATTEMPT_TIMEOUT, BuildContext, Error, ErrorKind, Findings, HeaderValue, HttpRequest, Limits, Message, Pace,
+    ATTEMPT_TIMEOUT, BuildContext, Error, ErrorKind, Findings, HeaderValue, HttpRequest, Limits, Message, Note, Pace,
     Payload, Receipt, Rendered, Result, SendContext, Sender,
 };
 
@@ -26,7 +26,7 @@ pub trait HttpKind: Send + Sync + Debug + 'static {
     ///
     /// # Errors
     /// [`ErrorKind::Render`] when nothing sensible can be sent.
-    fn request(&self, message: &Message, notes: &mut Vec<String>) -> Result<HttpRequest>;
+    fn request(&self, message: &Message, notes: &mut Vec<Note>) -> Result<HttpRequest>;
 
     /// Fills in the headers that are [`HeaderValue::PerAttempt`]. Called only when there are any.
     ///
@@ -49,7 +49,8 @@ pub trait HttpKind: Send + Sync + Debug + 'static {
         ATTEMPT_TIMEOUT
     }
 
-    /// How fast the target's `host:port` may be written to, all senders together. Default: no limit.
+    /// How fast the target may be written to, all senders of a bucket together; without a bucket, all senders to one
+    /// `host:port`. Default: no limit.
     fn pace(&self) -> Option<Pace> {
         None
     }

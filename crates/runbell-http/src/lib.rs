@@ -3,7 +3,7 @@
 //! A kind implements [`HttpKind`], which says what to ask of whom, and uses [`Http<K>`](Http) as its sender:
 //!
 //! ```
-//! use runbell_core::{BuildContext, HttpRequest, Message, Result};
+//! use runbell_core::{BuildContext, HttpRequest, Message, Note, Result};
 //! use runbell_http::{Http, HttpKind, HttpOptions, TargetUrl};
 //!
 //! #[derive(Debug)]
@@ -16,7 +16,7 @@
 //!         &self.url
 //!     }
 //!
-//!     fn request(&self, message: &Message, _notes: &mut Vec<String>) -> Result<HttpRequest> {
+//!     fn request(&self, message: &Message, _notes: &mut Vec<Note>) -> Result<HttpRequest> {
 //!         Ok(self.url.request("POST", message.text.clone()))
 //!     }
 //! }

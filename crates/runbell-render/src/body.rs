@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use runbell_core::{Map, Value};
+use runbell_core::{Map, Note, NoteCode, Value};
 use runbell_jinja::{Fault, TemplateValue, Text, Variables};
 
 /// The variables of a body's templates.
@@ -64,7 +64,7 @@ impl Body {
     }
 
     /// The body for one message, and a note for every text that could not be rendered and stays as it was written.
-    pub fn render(&self, scope: &Scope<'_>) -> (Value, Vec<String>) {
+    pub fn render(&self, scope: &Scope<'_>) -> (Value, Vec<Note>) {
         let variables = Variables::new([
             ("run", scope.run.clone()),
             ("runs", scope.runs.clone()),
@@ -155,13 +155,19 @@ impl fmt::Display for BodyFault {
     }
 }
 
+impl From<BodyFault> for Note {
+    fn from(fault: BodyFault) -> Self {
+        Note::new(NoteCode::TemplateFailed, fault.message()).at(fault.path)
+    }
+}
+
 impl TextNode {
     fn failed(&self, fault: &Fault) -> BodyFault {
         BodyFault { path: self.path.clone(), fault: fault.clone() }
     }
 }
 
-fn render(node: &Node, variables: &Variables, notes: &mut Vec<String>) -> Value {
+fn render(node: &Node, variables: &Variables, notes: &mut Vec<Note>) -> Value {
     match node {
         Node::Plain(value) => value.clone(),
         Node::List(nodes) => Value::List(nodes.iter().map(|node| render(node, variables, notes)).collect()),
@@ -172,7 +178,7 @@ fn render(node: &Node, variables: &Variables, notes: &mut Vec<String>) -> Value 
             let rendered =
                 text.compiled.as_ref().map_err(Clone::clone).and_then(|compiled| compiled.evaluate(variables));
             Value::String(rendered.unwrap_or_else(|fault| {
-                notes.push(text.failed(&fault).to_string());
+                notes.push(text.failed(&fault).into());
                 text.source.clone()
             }))
         }

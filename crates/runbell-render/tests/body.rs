@@ -2,8 +2,8 @@
 
 #![allow(clippy::expect_used, reason = "a test may stop at a fault")]
 
-use runbell_core::Value;
 use runbell_core::value::read;
+use runbell_core::{NoteCode, Value};
 use runbell_render::body::{summaries, summary};
 use runbell_render::{Body, Scope, TemplateValue};
 
@@ -28,7 +28,9 @@ fn render(body: &Value) -> (Value, Vec<String>) {
         state: "completed",
         project: "p",
     };
-    Body::compile(body).render(&scope)
+    let (rendered, notes) = Body::compile(body).render(&scope);
+    assert!(notes.iter().all(|note| note.code == NoteCode::TemplateFailed && !note.path.is_empty()), "{notes:?}");
+    (rendered, notes.iter().map(ToString::to_string).collect())
 }
 
 fn text(source: &str) -> (String, Vec<String>) {

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use runbell_core::{
-    ConditionOutcome, DeliveryKey, Error, ErrorKind, Job, Lane, Links, Look, Message, Notification, REDACTED, Reason,
-    Rendered, Result, RunSnapshot, SecretValues, Subject, Transition, Value, Verdict, text, verdict,
+    ConditionOutcome, DeliveryKey, Error, ErrorKind, Job, Lane, Links, Look, Message, Note, NoteCode, Notification,
+    REDACTED, Reason, Rendered, Result, RunSnapshot, SecretValues, Subject, Transition, Value, Verdict, text, verdict,
 };
 use runbell_jinja::{Evaluation, TemplateValue};
 use runbell_render::text::compose;
@@ -162,10 +162,11 @@ impl Plan {
     }
 }
 
-/// What is noted about an ignored condition.
-pub(crate) fn note_of(verdict: &Verdict) -> Option<String> {
-    let (cause, why) = (verdict.detail.as_deref()?, verdict.why.as_deref()?);
-    Some(format!("condition ignored ({cause}): {why}"))
+/// The note about an ignored condition.
+pub(crate) fn note_of(verdict: &Verdict) -> Option<Note> {
+    let fault = verdict.shown_detail().filter(|_| verdict.reason == Reason::ConditionIgnored)?;
+    let message = format!("is ignored, so the notification is sent ({fault})");
+    Some(Note::new(NoteCode::ConditionIgnored, message).at("condition"))
 }
 
 /// The message of a job.
@@ -213,8 +214,9 @@ pub(crate) fn render(ready: &ReadyNotification, message: &Message) -> Result<Ren
 fn own_entries(run: &RunSnapshot, preparer: &Preparer) -> Vec<Entry> {
     let Some(list) = run.notifications() else { return Vec::new() };
     let Some(list) = list.as_list() else {
-        let message = format!("spec.notifications: must be a list, not {}", list.type_name());
-        return vec![Err(Unusable::new("", "", Error::new(ErrorKind::ParamsInvalid, message)))];
+        let message = format!("must be a list, not {}", list.type_name());
+        let error = Error::new(ErrorKind::ParamsInvalid, message).at("spec.notifications");
+        return vec![Err(Unusable::new("", "", error))];
     };
     let mut entries: Vec<Entry> = Vec::with_capacity(list.len());
     for item in list {
@@ -228,7 +230,7 @@ fn own_entry(item: &Value, preparer: &Preparer, earlier: &[Entry]) -> Entry {
     let word = |field: &str| item.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (notification, found) = Notification::parse(item);
     let Some(notification) = notification else {
-        return Err(Unusable::from_findings(&word("name"), &word("kind"), &found));
+        return Err(Unusable::unreadable(&word("name"), &word("kind"), found));
     };
     let (name, kind) = (notification.name.clone(), notification.kind.clone());
     let is_taken = earlier.iter().any(|entry| match entry {
@@ -236,8 +238,8 @@ fn own_entry(item: &Value, preparer: &Preparer, earlier: &[Entry]) -> Entry {
         Err(unusable) => unusable.name == name,
     });
     if is_taken {
-        let message = format!("name: `{}` is taken; names must be unique in a run", text::one_line(&name, 80));
-        return Err(Unusable::new(&name, &kind, Error::new(ErrorKind::ParamsInvalid, message)));
+        let message = format!("`{}` is taken; names must be unique in a run", text::one_line(&name, 80));
+        return Err(Unusable::new(&name, &kind, Error::new(ErrorKind::ParamsInvalid, message).at("name")));
     }
     let ready = preparer.prepare(notification, Look::Mlrun);
     ready.map(Arc::new).map_err(|error| Unusable::new(&name, &kind, error))
@@ -245,9 +247,7 @@ fn own_entry(item: &Value, preparer: &Preparer, earlier: &[Entry]) -> Entry {
 
 fn name_taken(ready: &ReadyNotification) -> Unusable {
     let name = &ready.notification.name;
-    let message = format!(
-        "name: `{}` is the name of a notification of the run itself; names must be unique",
-        text::one_line(name, 80)
-    );
-    Unusable::new(name, &ready.notification.kind, Error::new(ErrorKind::ParamsInvalid, message))
+    let message =
+        format!("`{}` is the name of a notification of the run itself; names must be unique", text::one_line(name, 80));
+    Unusable::new(name, &ready.notification.kind, Error::new(ErrorKind::ParamsInvalid, message).at("name"))
 }

@@ -1,8 +1,10 @@
 //! `explain`: why a notification would be sent or not.
 
+use runbell_core::Verdict;
 use serde::Serialize;
 
 use crate::decide::{Entry, Plan};
+use crate::ready::ReadyNotification;
 
 /// Why a notification would be sent or not.
 #[derive(Debug, Clone, Serialize)]
@@ -23,20 +25,18 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    pub(crate) fn new(plan: &Plan, entry: &Entry) -> Self {
+    /// Explains what `decide` says of a notification that can be sent, or why this one cannot be.
+    pub(crate) fn new(plan: &Plan, entry: &Entry, decide: impl FnOnce(&ReadyNotification) -> Verdict) -> Self {
         let uid = plan.transition.run.uid().to_owned();
         match entry {
             Ok(ready) => {
-                let verdict = plan.decide(ready).verdict;
+                let verdict = decide(ready);
                 Explanation {
                     uid,
                     notification: ready.notification.name.clone(),
                     verdict: if verdict.sends() { "send" } else { "skip" },
                     reason: verdict.reason.as_str().to_owned(),
-                    detail: match (verdict.detail, verdict.why) {
-                        (Some(cause), Some(why)) => Some(format!("{cause}: {why}")),
-                        (detail, _) => detail,
-                    },
+                    detail: verdict.shown_detail(),
                     is_fault: false,
                 }
             }

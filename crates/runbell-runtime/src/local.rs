@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runbell_core::delivery::{Failure, Next, Outcome, Progress};
-use runbell_core::{Clock, Error, ErrorKind, Job, Links, Reason, Rendered, RetryPolicy, SecretValues};
+use runbell_core::{Clock, Error, ErrorKind, Job, Links, Note, NoteCode, Reason, Rendered, RetryPolicy, SecretValues};
 use tokio::time::Instant;
 
 use crate::admission::{Admission, Permit};
@@ -134,8 +134,9 @@ impl Delivery<'_> {
 fn superseded(line: &mut ReportLine, last_error: Option<&Error>) {
     line.status = Status::Skipped;
     line.reason = Reason::Superseded.as_str().to_owned();
-    line.notes.push(match last_error {
+    let message = match last_error {
         Some(error) => format!("given up for newer news after: {}", error.reason()),
         None => "given up: the run was given other notifications".to_owned(),
-    });
+    };
+    line.notes.push(Note::new(NoteCode::Superseded, message));
 }

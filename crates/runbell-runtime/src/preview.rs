@@ -1,6 +1,6 @@
 //! `preview`: what would be sent, byte for byte.
 
-use runbell_core::{Error, Links, Payload, Preview, Rendered};
+use runbell_core::{Error, Links, Note, NoteCode, Payload, Preview, Rendered};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
@@ -31,8 +31,11 @@ impl PreviewLine {
                 let job = job.unwrap_or_else(|| plan.job(&ready.notification, &ready.name, ready.look));
                 let message = message(&job, ready, &plan.secrets, links, plan.is_sample());
                 let rendered = render(ready, &message).map(|mut rendered| {
-                    let skipped = (!verdict.sends()).then(|| format!("would be skipped: {}", verdict.reason));
-                    rendered.notes.extend(ready.warnings.iter().cloned().chain(note_of(&verdict)).chain(skipped));
+                    let skipped = || Note::new(NoteCode::Skipped, format!("would be skipped: {}", verdict.reason));
+                    let skipped = (!verdict.sends()).then(skipped);
+                    rendered
+                        .notes
+                        .extend(ready.warnings.iter().map(Note::from).chain(note_of(&verdict)).chain(skipped));
                     rendered
                 });
                 PreviewLine {

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use runbell_core::{
-    BuildContext, Error, ErrorKind, Findings, Flow, FlowKey, Kind, Layer, Limits, Look, MASK, Map, Notification,
-    REDACTED, Registry, Result, SecretValues, Sender, Value, schema,
+    BuildContext, Error, ErrorKind, Finding, FindingCode, Findings, Flow, FlowKey, Layer, Level, Limits, Look, MASK,
+    Map, Notification, REDACTED, RegisteredKind, Registry, Result, SecretValues, Sender, Value, schema,
 };
 use runbell_jinja::{Condition, TemplateValue};
 
@@ -33,8 +33,8 @@ pub(crate) struct ReadyNotification {
     pub(crate) yields_to: &'static [&'static str],
     /// Whether there is anything here to show it on.
     pub(crate) is_active: bool,
-    /// Oddities of the configuration; in every report.
-    pub(crate) warnings: Vec<String>,
+    /// Oddities of the configuration, noted in every report.
+    pub(crate) warnings: Vec<Finding>,
     template: OnceLock<TemplateValue>,
 }
 
@@ -76,7 +76,7 @@ impl Preparer {
         let params = self.merge(&notification, kind)?;
         let mut found = Findings::default();
         found.extend_below("params", kind.check(&params, &self.cx));
-        let warnings = found.warnings().map(ToString::to_string).collect();
+        let warnings = found.warnings().cloned().collect();
         found.into_result()?;
         let mut sender = kind.build(&params, &self.cx)?;
         for layer in &self.layers {
@@ -107,7 +107,7 @@ impl Preparer {
     }
 
     /// Defaults < secret params < params; the environment fills in what is then still missing.
-    fn merge(&self, notification: &Notification, kind: &Kind) -> Result<Map> {
+    fn merge(&self, notification: &Notification, kind: &RegisteredKind) -> Result<Map> {
         let mut params = self.defaults.get(kind.registration().kind).cloned().unwrap_or_default();
         params.extend(secrets::resolve(notification, self.cx.env.as_ref())?);
         params.extend(notification.params.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -120,7 +120,7 @@ impl Preparer {
     pub(crate) fn check(&self, notification: &Notification) -> Findings {
         catch_unwind(AssertUnwindSafe(|| self.find_faults(notification))).unwrap_or_else(|_panic| {
             let mut found = Findings::default();
-            found.fault("", PANICKED);
+            found.fault_of(FindingCode::KindPanicked, "", PANICKED);
             found
         })
     }
@@ -130,32 +130,25 @@ impl Preparer {
         let condition = Condition::compile(&notification.condition);
         if let Some(fault) = condition.fault() {
             let cause = fault.cause;
-            found.warning("condition", format!("is ignored, so the notification is always sent ({cause}: {fault})"));
+            let message = format!("is ignored, so the notification is always sent ({cause}: {fault})");
+            found.warning_of(FindingCode::ConditionIgnored, "condition", message);
         }
         let kind = match self.registry.get(&notification.kind) {
             Ok(kind) => kind,
             Err(error) => {
-                found.fault("kind", error.message().trim_start_matches("kind: "));
+                found.push(Finding::of_error(Level::Fault, &error));
                 return found;
             }
         };
         match self.merge(notification, kind) {
-            Err(error) => {
-                let message = error.message();
-                let (path, text) = message.split_once(": ").unwrap_or(("secret_params", message));
-                // Whoever sends may know the secret though this process does not; MLRun skips the params then too.
-                found.warning(path, text);
-            }
+            // The sending process may know the secret although this one does not; MLRun skips the params then too.
+            Err(error) => found.push(Finding::of_error(Level::Warning, &error)),
             Ok(params) => {
                 for finding in kind.check(&params, &self.cx).iter() {
                     // Point at the map the field was written in.
-                    let field = finding.path.split(['.', '[']).next().unwrap_or_default();
-                    let stands_in_params = notification.params.contains_key(field);
-                    let map = if !stands_in_params && notification.secret_params.contains_key(field) {
-                        "secret_params"
-                    } else {
-                        "params"
-                    };
+                    let stands_in = |map: &Map| map.keys().any(|field| finding.is_about(field));
+                    let is_secret = !stands_in(&notification.params) && stands_in(&notification.secret_params);
+                    let map = if is_secret { "secret_params" } else { "params" };
                     let mut one = Findings::default();
                     one.push(finding.clone());
                     found.extend_below(map, one);
@@ -164,7 +157,8 @@ impl Preparer {
         }
         for (name, _) in &notification.params {
             if schema::property(kind.schema(), name).is_some_and(schema::holds_secret) {
-                found.exposed(format!("params.{name}"), "is secret; move it to secret_params, which are never shown");
+                let message = "is secret; move it to secret_params, which are never shown";
+                found.warning_of(FindingCode::ExposedSecret, format!("params.{name}"), message);
             }
         }
         found
@@ -185,7 +179,7 @@ pub(crate) fn fields(notification: &Notification) -> Map {
 }
 
 /// The notification with every secret masked.
-fn shown(notification: &Notification, kind: &Kind) -> Value {
+fn shown(notification: &Notification, kind: &RegisteredKind) -> Value {
     let secret_params: Map = notification.secret_params.keys().map(|key| (key.clone(), Value::from(MASK))).collect();
     let mut shown = fields(notification);
     if !notification.params.is_empty() {
@@ -219,8 +213,9 @@ impl Unusable {
         }
     }
 
-    pub(crate) fn from_findings(name: &str, kind: &str, found: &Findings) -> Self {
-        let faults: Vec<String> = found.faults().map(ToString::to_string).collect();
-        Self::new(name, kind, Error::new(ErrorKind::ParamsInvalid, faults.join("; ")))
+    /// A notification whose document cannot be read.
+    pub(crate) fn unreadable(name: &str, kind: &str, found: Findings) -> Self {
+        let unread = || Error::new(ErrorKind::Internal, "a notification without faults cannot be read");
+        Self::new(name, kind, found.into_result().err().unwrap_or_else(unread))
     }
 }

@@ -1,6 +1,6 @@
 //! What became of each notification: one line each.
 
-use runbell_core::{Error, ErrorKind, RunState};
+use runbell_core::{Error, ErrorKind, Note, RunState};
 use serde::Serialize;
 
 /// What became of the notifications of one or more transitions, in the order they were configured.
@@ -45,9 +45,9 @@ pub struct ReportLine {
     pub reason: String,
     /// How many attempts were made.
     pub attempts: u32,
-    /// What was cut, which template or condition failed.
+    /// Remarks, such as what was cut and which template or condition failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     /// The error's kind, to match on.
     #[serde(skip)]
     pub error: Option<ErrorKind>,

@@ -21,10 +21,8 @@ pub(crate) fn resolve(notification: &Notification, env: &dyn Env) -> Result<Map>
     };
     let fault = |what: &str| {
         let name = text::one_line(name, 80);
-        Err(Error::new(
-            ErrorKind::SecretNotFound,
-            format!("secret_params.secret: environment variable `{name}` {what}"),
-        ))
+        Err(Error::new(ErrorKind::SecretNotFound, format!("environment variable `{name}` {what}"))
+            .at("secret_params.secret"))
     };
     let mounted = [format!("{PROJECT_SECRET_PREFIX}{name}"), format!("{PROJECT_SECRET_PREFIX}{}", name.to_uppercase())];
     let found = env.var(name).or_else(|| mounted.iter().find_map(|variable| env.var(variable)));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use runbell_core::{BuildContext, CA_FILE, Egress, Map, Notification, Place, Registry, Value, text};
+use runbell_core::{BuildContext, CA_FILE, Egress, Findings, Map, Notification, Place, Registry, Value, text};
 use runbell_runtime::{Dispatcher, DispatcherOptions};
 use runbell_store::Store;
 use runbell_store::seal::KeyRing;
@@ -56,9 +56,7 @@ impl Instance {
         let (retry, file) = (config.retry_policy()?, config.store_file()?);
         let cx = BuildContext::server();
         cx.shared.set(egress(config, used)?);
-        let mail = smtp::defaults(config.mail.as_ref(), registry.get("mail").ok().map(Arc::as_ref), |name| {
-            std::env::var(name).ok()
-        })?;
+        let mail = smtp_defaults(config, &registry, &cx)?;
         if used == Use::AtRest(Purpose::Tend) && !file.exists() {
             bail!("store: {} is not there; its server makes it on the first start", file.display());
         }
@@ -85,15 +83,14 @@ impl Instance {
         let clock = Arc::clone(&cx.clock);
         let dispatcher = Dispatcher::at_rest(store, registry, cx, keys, options).await?;
         for (index, alarm) in alarms.iter().enumerate() {
-            if let Some(fault) = dispatcher.check(alarm).faults().next() {
-                bail!("on_failure[{index}]: {fault}");
+            let mut found = Findings::default();
+            found.extend_below(&format!("on_failure[{index}]"), dispatcher.check(alarm));
+            if let Some(fault) = found.faults().next() {
+                bail!("{fault}");
             }
             if here_only.contains(&alarm.kind) {
                 bail!("on_failure[{index}].kind: `{}` shows something where it runs; a server sends none", alarm.kind);
             }
-        }
-        if let Some(mail) = mail {
-            smtp_defaults(&dispatcher, &mail)?;
         }
         let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
         let needs_tokens = matches!(used, Use::Serving(address) if !address.ip().is_loopback());
@@ -177,28 +174,24 @@ fn egress(config: &Config, used: Use) -> anyhow::Result<Egress> {
     Ok(egress)
 }
 
-/// Finds what is wrong with the SMTP defaults before users do. What is missing they can give themselves.
-fn smtp_defaults(dispatcher: &Dispatcher, mail: &Map) -> anyhow::Result<()> {
-    let mut sample = Notification::new("mail", "mail");
-    for (name, value) in [
-        ("server_host", "smtp.example.com"),
-        ("sender_address", "sender@example.com"),
-        ("email_addresses", "recipient@example.com"),
-    ] {
-        if !mail.contains_key(name) {
-            sample.params.insert(name.to_owned(), value.into());
-        }
+/// The SMTP defaults, checked.
+fn smtp_defaults(config: &Config, registry: &Registry, cx: &BuildContext) -> anyhow::Result<Map> {
+    let kind = registry.get("mail").ok().map(Arc::as_ref);
+    let mail = smtp::defaults(config.mail.as_ref(), kind, |name| std::env::var(name).ok())?;
+    if let Some(kind) = kind.filter(|_| !mail.is_empty())
+        && let Some(fault) = smtp::check(kind, &mail, cx).faults().next()
+    {
+        bail!("{fault}");
     }
-    match dispatcher.check(&sample).faults().next() {
-        Some(fault) => bail!("mail{}: {}", fault.path.strip_prefix("params").unwrap_or_default(), fault.message),
-        None => Ok(()),
-    }
+    Ok(mail)
 }
 
 fn on_failure(list: &[Value]) -> anyhow::Result<Vec<Notification>> {
-    let (notifications, found) = Notification::parse_list(&Value::from(list.to_vec()));
+    let (notifications, parsed) = Notification::parse_list(&Value::from(list.to_vec()));
+    let mut found = Findings::default();
+    found.extend_below("on_failure", parsed);
     if let Some(fault) = found.faults().next() {
-        bail!("on_failure{fault}");
+        bail!("{fault}");
     }
     let notifications: Vec<Notification> = notifications.into_iter().map(|(_, notification)| notification).collect();
     if let Some(one) = notifications.iter().find(|one| one.secret_reference().is_some()) {

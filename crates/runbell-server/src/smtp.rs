@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use runbell_core::value::read;
-use runbell_core::{Kind, Map, Value};
+use runbell_core::{BuildContext, Findings, Map, RegisteredKind, Value};
 
 /// What the names of environment variables with defaults begin with: `RUNBELL_MAIL_SERVER_HOST`.
 const VARIABLES: &str = "RUNBELL_MAIL_";
@@ -18,7 +18,7 @@ const FOLDER: &str = "secret_dir";
 /// `mlrun-smtp-config`, else as text.
 pub(crate) fn defaults(
     configured: Option<&Map>,
-    mail: Option<&Kind>,
+    mail: Option<&RegisteredKind>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> anyhow::Result<Map> {
     let mut given = configured.cloned().unwrap_or_default();
@@ -56,6 +56,25 @@ pub(crate) fn defaults(
     }
     defaults.extend(given);
     Ok(defaults)
+}
+
+/// Finds the faults of the defaults before users do, each with its path in the configuration. What is missing they can
+/// give themselves.
+pub(crate) fn check(mail: &RegisteredKind, defaults: &Map, cx: &BuildContext) -> Findings {
+    let mut params = defaults.clone();
+    for (name, value) in [
+        ("server_host", "smtp.example.com"),
+        ("sender_address", "sender@example.com"),
+        ("email_addresses", "recipient@example.com"),
+    ] {
+        if !params.contains_key(name) {
+            params.insert(name.to_owned(), value.into());
+        }
+    }
+    mail.complete(&mut params, cx);
+    let mut found = Findings::default();
+    found.extend_below("mail", mail.check(&params, cx));
+    found
 }
 
 /// A value as JSON where it is JSON. What may be a text stays one: a password may be all digits.

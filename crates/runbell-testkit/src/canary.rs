@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode_str;
 use runbell_core::schema::{holds_secret, is_secret};
-use runbell_core::{BuildContext, DeliveryKey, Kind, Map, Value};
+use runbell_core::{BuildContext, DeliveryKey, Map, RegisteredKind, Value};
 use serde_json::Value as Json;
 
 use crate::check::Check;
@@ -127,7 +127,7 @@ fn unescaped(text: &str) -> Option<String> {
 }
 
 /// Puts a canary into every secret field, given or not, wherever the params stay valid.
-pub(crate) fn plant(kind: &Kind, params: &Map, cx: &BuildContext) -> (Map, Canaries) {
+pub(crate) fn plant(kind: &RegisteredKind, params: &Map, cx: &BuildContext) -> (Map, Canaries) {
     let mut planted = params.clone();
     let mut canaries = Canaries::default();
     let properties = kind.schema().get("properties").and_then(Json::as_object);

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::fmt::{Debug, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use runbell_core::Error;
+use runbell_core::{Error, Rendered};
 
 /// Which check of which contract is under way.
 #[derive(Debug, Clone)]
@@ -45,6 +45,11 @@ impl Check {
     pub(crate) fn equal<T: PartialEq + Debug>(&self, what: &str, seen: &T, wanted: &T) {
         self.ensure(seen == wanted, || format!("{what} is {seen:?}, not {wanted:?}"));
     }
+}
+
+/// The notes of a rendered message, a line for each.
+pub(crate) fn all_notes(rendered: &Rendered) -> String {
+    rendered.notes.iter().map(|note| format!("{note}\n")).collect()
 }
 
 /// Everything an error can print: itself, its reason, its causes.

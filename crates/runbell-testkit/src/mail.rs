@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use runbell_core::{
-    Error, ErrorKind, Kind, MailMessage, Map, Message, Payload, Receipt, Result, Retry, SendContext, Sender, SenderKind,
+    Error, ErrorKind, MailMessage, Map, Message, Payload, Receipt, RegisteredKind, Result, Retry, SendContext, Sender,
+    SenderKind,
 };
 use tokio::task::JoinSet;
 
 use crate::canary::{Canaries, plant};
 use crate::check::Check;
-use crate::check::everything_about;
+use crate::check::{all_notes, everything_about};
 use crate::context::TestContext;
 use crate::delivery::unharmed;
 use crate::logs;
@@ -59,7 +60,7 @@ pub async fn mail_contract<K: SenderKind>(peer: &FakeSmtp, params: serde_json::V
 
 struct Subject<'p> {
     peer: &'p FakeSmtp,
-    kind: Arc<Kind>,
+    kind: Arc<RegisteredKind>,
     test: TestContext,
     params: Map,
     canaries: Canaries,
@@ -96,7 +97,7 @@ impl Subject<'_> {
     fn render(&self, check: &Check, sender: &Arc<dyn Sender>, message: &Message) -> Payload {
         match check.unharmed("rendering", || sender.render(message)) {
             Ok(rendered) => {
-                let shown = format!("{:?} {}", rendered.payload, rendered.notes.join("\n"));
+                let shown = format!("{:?} {}", rendered.payload, all_notes(&rendered));
                 self.canaries.absent(check, "the payload", &shown);
                 rendered.payload
             }

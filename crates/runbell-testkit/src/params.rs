@@ -6,7 +6,8 @@ use std::sync::Arc;
 use runbell_core::schema::{holds_secret, is_secret, property};
 use runbell_core::value::decode;
 use runbell_core::{
-    BuildContext, Error, Finding, Findings, Kind, MASK, Map, Registration, Registry, SenderKind, Value, nearest,
+    BuildContext, Error, Finding, FindingCode, Findings, MASK, Map, RegisteredKind, Registration, Registry, SenderKind,
+    Value, nearest,
 };
 use serde_json::Value as Json;
 
@@ -47,7 +48,7 @@ pub fn params_contract_in<K: SenderKind>(params: serde_json::Value, test: &TestC
 }
 
 /// A kind out of its type, as a registry would hold it.
-pub(crate) fn kind_of<K: SenderKind>() -> Arc<Kind> {
+pub(crate) fn kind_of<K: SenderKind>() -> Arc<RegisteredKind> {
     let registration = const { &Registration::of::<K>("runbell-testkit", "contract") };
     let registry = Registry::default().with(registration).expect("an empty registry takes any kind");
     Arc::clone(registry.get(K::KIND).expect("it was just added"))
@@ -62,7 +63,7 @@ pub(crate) fn map_of(check: &Check, params: serde_json::Value) -> Map {
 }
 
 struct Subject<K> {
-    kind: Arc<Kind>,
+    kind: Arc<RegisteredKind>,
     /// As given, completed from the environment.
     params: Map,
     given: Map,
@@ -76,11 +77,6 @@ fn check(name: impl Into<String>) -> Check {
 
 fn show<'f>(findings: impl Iterator<Item = &'f Finding>) -> String {
     findings.map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// Whether a finding is about `field` or something inside it.
-fn names(finding: &Finding, field: &str) -> bool {
-    finding.path.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 fn everything(error: &Error) -> String {
@@ -158,7 +154,7 @@ impl<K: SenderKind> Subject<K> {
         for finding in found.faults() {
             let mut known =
                 self.properties().into_iter().map(|(name, _)| name).chain(params.keys().map(String::as_str));
-            check.ensure(known.any(|name| names(finding, name)), || {
+            check.ensure(known.any(|name| finding.is_about(name)), || {
                 format!("a fault has the path `{}`, which is no param: {}", finding.path, finding.message)
             });
         }
@@ -192,7 +188,7 @@ impl<K: SenderKind> Subject<K> {
             let mut params = self.params.clone();
             params.insert(name.to_owned(), wrong);
             let (found, built) = self.find(&check, &params);
-            check.ensure(found.faults().any(|finding| names(finding, name)), || {
+            check.ensure(found.faults().any(|finding| finding.is_about(name)), || {
                 format!("no fault has the path `{name}`; found: {}", show(found.iter()))
             });
             let shown = show(found.iter()) + &built.as_ref().map(everything).unwrap_or_default();
@@ -219,7 +215,8 @@ impl<K: SenderKind> Subject<K> {
             check.fail(format!("`{misspelt}` is not warned about; found: {}", show(found.iter())))
         };
         if let Some(near) = nearest(&misspelt, known.iter().copied()) {
-            let said = warning.message.contains(&format!("`{near}`"));
+            let code = FindingCode::UnknownField { nearest: Some(near.to_owned()) };
+            let said = warning.code == code && warning.message.contains(&format!("`{near}`"));
             check.ensure(said, || format!("the nearest name, `{near}`, is not said: {}", warning.message));
         }
     }

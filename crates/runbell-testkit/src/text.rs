@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use runbell_core::text::is_inert;
 use runbell_core::{
-    BuildContext, Kind, Map, Message, Output, Payload, Place, Result, Retry, SendContext, Sender, SenderKind,
+    BuildContext, Map, Message, Output, Payload, Place, RegisteredKind, Result, Retry, SendContext, Sender, SenderKind,
 };
 
 use crate::check::Check;
@@ -47,7 +47,7 @@ pub async fn text_contract_in<K: SenderKind>(params: serde_json::Value, test: &T
 }
 
 struct Subject {
-    kind: Arc<Kind>,
+    kind: Arc<RegisteredKind>,
     params: Map,
     test: TestContext,
 }

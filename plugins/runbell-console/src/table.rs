@@ -1,7 +1,7 @@
 //! Runs as a table: state, name, kind of a workflow's step, the uid's end, and results or error.
 
 use comfy_table::{ColumnConstraint, ContentArrangement, ContentLineStyle, LineStyle, Table, TableStyle, Width};
-use runbell_core::{RunSnapshot, RunState, Value};
+use runbell_core::{Note, RunSnapshot, RunState, Value};
 use runbell_render::python::{dict_to_str, str_of};
 
 use runbell_core::text::{ending, inert_line, inert_lines, one_line};
@@ -30,7 +30,7 @@ struct Row {
 }
 
 /// Appends the table to `body`; `width` is the terminal's.
-pub(crate) fn write(runs: &[RunSnapshot], width: Option<u16>, body: &mut String, notes: &mut Vec<String>) {
+pub(crate) fn write(runs: &[RunSnapshot], width: Option<u16>, body: &mut String, notes: &mut Vec<Note>) {
     let rows: Vec<Row> = runs.iter().map(row_of).collect();
     let text = match width {
         Some(width) if width < NARROWEST_TABLE => stacked(&rows, width, notes),
@@ -111,7 +111,7 @@ fn wrap(lines: &[Vec<String>], width: usize) -> Vec<String> {
 }
 
 /// The lines of a cell on a terminal. Of too many the middle goes: an error's cause stands first or last.
-fn fitted(row: &Row, width: usize, notes: &mut Vec<String>) -> Vec<String> {
+fn fitted(row: &Row, width: usize, notes: &mut Vec<Note>) -> Vec<String> {
     let mut lines = wrap(&row.results, width);
     if lines.len() > MOST_LINES {
         let left_out = lines.len() - (MOST_LINES - 1);
@@ -119,12 +119,13 @@ fn fitted(row: &Row, width: usize, notes: &mut Vec<String>) -> Vec<String> {
         lines.splice(middle..middle + left_out, [format!("… {left_out} lines left out …")]);
         let field = if row.state == RunState::Error.as_str() { "error" } else { "results" };
         let name = one_line(&row.name, 40);
-        notes.push(format!("{left_out} lines of the {field} of `{name}` left out to fit the terminal"));
+        let message = format!("{left_out} lines of the {field} of `{name}` left out to fit the terminal");
+        notes.push(Note::left_out(message));
     }
     lines
 }
 
-fn columns(rows: &[Row], width: Option<u16>, notes: &mut Vec<String>) -> String {
+fn columns(rows: &[Row], width: Option<u16>, notes: &mut Vec<Note>) -> String {
     let with_kind = rows.iter().any(|row| !row.kind.is_empty());
     let head = |row: &Row| -> Vec<String> {
         let kind = with_kind.then(|| row.kind.clone());
@@ -170,7 +171,7 @@ fn columns(rows: &[Row], width: Option<u16>, notes: &mut Vec<String>) -> String 
 }
 
 /// One run after the other, for terminals too narrow for columns.
-fn stacked(rows: &[Row], width: u16, notes: &mut Vec<String>) -> String {
+fn stacked(rows: &[Row], width: u16, notes: &mut Vec<Note>) -> String {
     let width = usize::from(width.max(1));
     let mut lines = vec![RULE.to_string().repeat(width)];
     for row in rows {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use runbell_core::text::percent_encoded;
-use runbell_core::{Error, ErrorKind, HeaderValue, HttpRequest, Pace, Receipt, Result, Secret};
+use runbell_core::{
+    BuildContext, Error, ErrorKind, FindingCode, Findings, HeaderValue, HttpRequest, Pace, Receipt, Result, Secret,
+};
 use runbell_http::{Answer, TargetUrl, classify_status};
 
 /// The API of a server.
@@ -168,11 +170,12 @@ pub(crate) fn base(server: Option<&str>, forge: Forge) -> Result<Base, &'static 
 pub(crate) struct Base(String);
 
 impl Base {
-    pub(crate) fn validate(&self, field: &str, cx: &runbell_core::BuildContext, found: &mut runbell_core::Findings) {
+    pub(crate) fn validate(&self, field: &str, cx: &BuildContext, found: &mut Findings) {
         TargetUrl::new(&self.0).validate(field, cx, found);
         let local = ["localhost", "127.", "[::1]"].iter().any(|host| self.0.starts_with(&format!("http://{host}")));
         if self.0.starts_with("http://") && !local {
-            found.warning(field, "is not encrypted, and neither is the token then; use https");
+            let message = "is not encrypted, and neither is the token then; use https";
+            found.warning_of(FindingCode::Unencrypted, field, message);
         }
     }
 }

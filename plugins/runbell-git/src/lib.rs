@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use runbell_core::{
-    BuildContext, Error, ErrorKind, Findings, HttpRequest, Limits, Map, Message, Pace, Payload, Receipt, Rendered,
-    Result, Secret, SendContext, Sender, SenderKind,
+    BuildContext, Error, ErrorKind, Findings, HttpRequest, Limits, Map, Message, Note, Pace, Payload, Receipt,
+    Rendered, Result, Secret, SendContext, Sender, SenderKind,
 };
 use runbell_http::{Answer, Client, Http, HttpKind, HttpOptions, TargetUrl};
 use runbell_render::html::{self, Flavour};
@@ -47,11 +47,12 @@ impl SenderKind for Git {
     }
 
     fn build(params: GitParams, cx: &BuildContext) -> Result<GitSender> {
-        let invalid = |message: String| Error::new(ErrorKind::ParamsInvalid, message);
+        let invalid = |path: &'static str, fault: String| Error::new(ErrorKind::ParamsInvalid, fault).at(path);
         let forge = params.forge();
-        let base = base(params.server.as_deref(), forge).map_err(|fault| invalid(format!("params.server: {fault}")))?;
+        let base =
+            base(params.server.as_deref(), forge).map_err(|fault| invalid("params.server", fault.to_string()))?;
         let thread =
-            params.thread().ok_or_else(|| invalid("params.issue: is required, or `merge_request`".to_owned()))?;
+            params.thread().ok_or_else(|| invalid("params.issue", "is required, or `merge_request`".to_owned()))?;
         let comments = Comments::new(forge, &base, &params.repo, thread);
         let exchange = Arc::new(Exchange(Client::new(cx, &HttpOptions::default())?));
         let living = match params.update.unwrap_or(false) {
@@ -120,7 +121,7 @@ impl HttpKind for Comment {
         &self.target
     }
 
-    fn request(&self, message: &Message, notes: &mut Vec<String>) -> Result<HttpRequest> {
+    fn request(&self, message: &Message, notes: &mut Vec<Note>) -> Result<HttpRequest> {
         let marker = Marker::of(message, self.update_key.as_deref()).to_string();
         let room = self.forge.longest() - marker.len() - 1;
         let rendered = html::render(message, Flavour::Markdown, room)?;

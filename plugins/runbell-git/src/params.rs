@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use runbell_core::{BuildContext, Env, Findings, Map, Secret, Value, value};
+use runbell_core::{BuildContext, Env, FindingCode, Findings, Map, Secret, Value, value};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer};
@@ -73,7 +73,7 @@ impl GitParams {
         let repo = self.repo.trim();
         let segments: Vec<&str> = repo.split('/').collect();
         if repo.is_empty() {
-            found.fault("repo", "is required and must not be empty");
+            found.missing("repo", "is required and must not be empty");
         } else if repo.contains("://") {
             found.fault("repo", "must be owner/name, not a URL");
         } else if segments.iter().any(|segment| segment.is_empty() || matches!(*segment, "." | "..")) {
@@ -81,17 +81,21 @@ impl GitParams {
         } else if repo.contains(|c: char| c.is_whitespace() || c.is_control()) {
             found.fault("repo", "must be owner/name, without white space");
         } else if forge == Forge::GitHub && segments.len() != 2 {
-            found.warning("repo", "is not of the form owner/name, which GitHub wants");
+            found.warning_of(FindingCode::WrongValue, "repo", "is not of the form owner/name, which GitHub wants");
         }
         let token = self.token.reveal();
         if token.trim().is_empty() {
-            found.fault("token", "is required and must not be empty");
+            found.missing("token", "is required and must not be empty");
         } else if !token.trim().bytes().all(|byte| byte.is_ascii_graphic()) {
             found.fault("token", "has characters that no token has");
         }
         for (field, number) in [("issue", self.issue), ("merge_request", self.merge_request)] {
             if number.is_some_and(|number| number.positive().is_none()) {
-                found.fault(field, "must be the number of an issue or merge request, from 1 on");
+                found.fault_of(
+                    FindingCode::OutOfRange,
+                    field,
+                    "must be the number of an issue or merge request, from 1 on",
+                );
             }
         }
         if self.thread().is_none() && !found.has_faults() {
@@ -99,14 +103,14 @@ impl GitParams {
                 Forge::GitHub => "the file named by GITHUB_EVENT_PATH has none",
                 Forge::GitLab => "neither CI_MERGE_REQUEST_IID nor CI_ISSUE_IID is set",
             };
-            found.fault("issue", format!("is required, or `merge_request`; {looked_in}"));
+            found.missing("issue", format!("is required, or `merge_request`; {looked_in}"));
         }
         match base(self.server.as_deref(), forge) {
             Err(fault) => found.fault("server", fault),
             Ok(base) => base.validate("server", cx, &mut found),
         }
         if self.update_key.is_some() && !self.update.unwrap_or(false) {
-            found.warning("update_key", "has no effect without `update`");
+            found.warning_of(FindingCode::NoEffect, "update_key", "has no effect without `update`");
         }
         found
     }

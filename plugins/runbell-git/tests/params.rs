@@ -64,3 +64,18 @@ fn servers_and_jobs() {
         assert!(found.starts_with(expected), "{params}: {found}");
     }
 }
+
+#[test]
+fn each_token_of_a_server_is_a_bucket_of_its_own() {
+    let registry = Registry::default().with(&runbell_git::REGISTRATION).expect("one kind");
+    let kind = registry.get("git").expect("it");
+    let bucket = |server: &str, token: &str, issue: u32, update: bool| {
+        let params = json!({ "repo": "o/r", "token": token, "issue": issue, "server": server, "update": update });
+        let Value::Map(params) = Value::from(params) else { panic!("an object") };
+        kind.build(&params, &TestContext::here().build()).expect("built").limits().bucket.expect("a bucket")
+    };
+    let one = bucket("git.example", "t0123456789", 7, false);
+    assert_eq!(one, bucket("git.example", " t0123456789\n", 8, true), "the token counts, not the issue");
+    assert_ne!(one, bucket("git.example", "another-token", 7, false));
+    assert_ne!(one, bucket("other.example", "t0123456789", 7, false));
+}

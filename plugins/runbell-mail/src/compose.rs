@@ -4,7 +4,7 @@ use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use runbell_core::text::{Unit, cut, is_inert, visible};
-use runbell_core::{DeliveryKey, Error, ErrorKind, MailMessage, Message, Result};
+use runbell_core::{DeliveryKey, Error, ErrorKind, MailMessage, Message, Note, Result};
 use runbell_render::html::{self, Flavour};
 use runbell_render::plain;
 
@@ -32,7 +32,7 @@ pub(crate) fn compose(
     from: &str,
     to: &[String],
     body_override: Option<&str>,
-    notes: &mut Vec<String>,
+    notes: &mut Vec<Note>,
 ) -> Result<MailMessage> {
     let pieces = body_override.map(|template| pieces(template, notes)).unwrap_or_default();
     let tables = pieces.len().saturating_sub(1).max(1);
@@ -57,7 +57,7 @@ pub(crate) fn compose(
 
 /// The parts of the template around the placeholders. The table put between them is data, and never searched for more
 /// placeholders.
-fn pieces<'t>(template: &'t str, notes: &mut Vec<String>) -> Vec<&'t str> {
+fn pieces<'t>(template: &'t str, notes: &mut Vec<Note>) -> Vec<&'t str> {
     let (mut pieces, mut begin, mut from) = (Vec::new(), 0, 0);
     while let Some(found) = template[from..].find("{{") {
         let at = from + found;
@@ -67,7 +67,8 @@ fn pieces<'t>(template: &'t str, notes: &mut Vec<String>) -> Vec<&'t str> {
             continue;
         };
         if pieces.len() == TABLES {
-            notes.push(format!("only the first {TABLES} placeholders of `message_body_override` were filled in"));
+            let message = format!("only the first {TABLES} placeholders of `message_body_override` were filled in");
+            notes.push(Note::left_out(message));
             break;
         }
         pieces.push(&template[begin..at]);

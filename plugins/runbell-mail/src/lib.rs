@@ -51,9 +51,9 @@ impl SenderKind for Mail {
     fn build(params: MailParams, cx: &BuildContext) -> Result<MailSender> {
         let (encryption, port) = params
             .encryption()
-            .map_err(|(field, message)| Error::new(ErrorKind::ParamsInvalid, format!("params.{field}: {message}")))?;
+            .map_err(|(field, message)| Error::new(ErrorKind::ParamsInvalid, message).at(format!("params.{field}")))?;
         let host = params::host(&params.server_host)
-            .ok_or_else(|| Error::new(ErrorKind::ParamsInvalid, "params.server_host: must be a host"))?;
+            .ok_or_else(|| Error::new(ErrorKind::ParamsInvalid, "must be a host").at("params.server_host"))?;
         let login = Login {
             host: host.to_string(),
             port,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use lettre::Address;
-use runbell_core::{BuildContext, Egress, Findings, Secret, Value};
+use runbell_core::{BuildContext, Egress, FindingCode, Findings, Secret, Value};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -82,7 +82,7 @@ impl MailParams {
             }
         }
         if self.server_port.is_some_and(|port| port.number().is_none()) {
-            found.fault("server_port", "must be a port from 1 to 65535");
+            found.fault_of(FindingCode::OutOfRange, "server_port", "must be a port from 1 to 65535");
         }
         if let Err((field, message)) = self.encryption() {
             found.fault(field, message);
@@ -100,10 +100,13 @@ impl MailParams {
         }
         match (self.username(), self.password()) {
             // MLRun passes both to aiosmtplib, which logs in with a user name alone; an empty password is a mistake.
-            (Some(_), None) => found.warning("username", "has no effect without `password`"),
+            (Some(_), None) => {
+                found.warning_of(FindingCode::NoEffect, "username", "has no effect without `password`");
+            }
             (None, Some(_)) => found.missing("username", "is required when there is a password"),
             (Some(_), Some(_)) if matches!(self.encryption(), Ok((Encryption::None, _))) => {
-                found.warning("password", "is sent unencrypted; set `start_tls` or `use_tls` to true");
+                let message = "is sent unencrypted; set `start_tls` or `use_tls` to true";
+                found.warning_of(FindingCode::Unencrypted, "password", message);
             }
             _ => {}
         }

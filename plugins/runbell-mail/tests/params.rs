@@ -107,3 +107,17 @@ fn what_mlrun_accepts() {
         assert!(findings(params.clone()).is_empty(), "{params}: {:?}", findings(params.clone()));
     }
 }
+
+#[test]
+fn nothing_is_known_of_how_a_mail_server_counts() {
+    let registry = Registry::default().with(&runbell_mail::REGISTRATION).expect("one kind");
+    let params = json!({
+        "server_host": "smtp.example.com",
+        "sender_address": "runs@example.com",
+        "email_addresses": ["ada@example.com"],
+    });
+    let Value::Map(mut params) = Value::from(params) else { panic!("an object") };
+    let (kind, cx) = (registry.get("mail").expect("it"), TestContext::here().build());
+    kind.complete(&mut params, &cx);
+    assert_eq!(kind.build(&params, &cx).expect("a sender").limits().bucket, None);
+}

@@ -1,8 +1,8 @@
 //! The payload: blocks as MLRun composes them, and a text for programs that show no blocks.
 
-use runbell_core::Message;
 use runbell_core::text::{Unit, beginning};
 use runbell_core::value::write_json_string;
+use runbell_core::{Message, Note};
 
 use crate::escape::{Cutter, cut, inert, token, units};
 use crate::fit::{Plan, plan};
@@ -16,7 +16,7 @@ const NAME: usize = 300;
 const MORE_LINK: usize = 1_000;
 
 /// The JSON to post. Each cut adds to `notes`.
-pub(crate) fn payload(message: &Message, notes: &mut Vec<String>) -> String {
+pub(crate) fn payload(message: &Message, notes: &mut Vec<Note>) -> String {
     let title = Title::new(message);
     let (header, rest) = title.split();
     let mut out = Blocks::default();
@@ -27,14 +27,14 @@ pub(crate) fn payload(message: &Message, notes: &mut Vec<String>) -> String {
         let (text, data, was_cut) = title.mrkdwn(rest);
         out.section(&text, data);
         if was_cut {
-            notes.push(format!("message cut to {SECTION} characters"));
+            notes.push(Note::cut(format!("message cut to {SECTION} characters")));
         }
     }
     if !message.name.is_empty() {
         let (name, was_cut) = cut(&message.name, NAME);
         out.section(&name, Data::Verbatim);
         if was_cut {
-            notes.push(format!("name cut to {NAME} characters"));
+            notes.push(Note::cut(format!("name cut to {NAME} characters")));
         }
     }
     if !message.runs.is_empty() {
@@ -50,7 +50,7 @@ pub(crate) fn payload(message: &Message, notes: &mut Vec<String>) -> String {
     payload
 }
 
-fn runs(message: &Message, out: &mut Blocks, notes: &mut Vec<String>) {
+fn runs(message: &Message, out: &mut Blocks, notes: &mut Vec<Note>) {
     let rows: Vec<Row<'_>> = message.runs.iter().map(|run| Row::new(run, &message.links)).collect();
     let link = message.runs.first().and_then(|run| message.links.run(run)).map(|url| in_token(&url));
     let link = link.filter(|link| units(link) <= MORE_LINK);
@@ -85,15 +85,12 @@ fn runs(message: &Message, out: &mut Blocks, notes: &mut Vec<String>) {
         out.text("mrkdwn", &text, Data::Verbatim);
         out.end();
     }
-    let mut note = |count: usize, what: &dyn Fn(usize) -> String| {
-        if count > 0 {
-            notes.push(what(count));
-        }
-    };
-    note(left_out, &|count| format!("{count} of {} runs left out", rows.len()));
-    note(count(&|row| row.result_units > result), &|count| format!("{count} results cut to {result} characters"));
-    note(count(&|row| row.name_cut), &|count| format!("{count} names of runs cut"));
-    note(count(&|row| row.link_dropped), &|count| format!("{count} links left out, too long"));
+    let (results, names) = (count(&|row| row.result_units > result), count(&|row| row.name_cut));
+    let links = count(&|row| row.link_dropped);
+    notes.extend((left_out > 0).then(|| Note::left_out(format!("{left_out} of {} runs left out", rows.len()))));
+    notes.extend((results > 0).then(|| Note::cut(format!("{results} results cut to {result} characters"))));
+    notes.extend((names > 0).then(|| Note::cut(format!("{names} names of runs cut"))));
+    notes.extend((links > 0).then(|| Note::left_out(format!("{links} links left out, too long"))));
 }
 
 /// The contents of a text object.

@@ -9,7 +9,7 @@ mod limits;
 use std::sync::Arc;
 
 use runbell_core::{
-    BuildContext, Findings, HeaderValue, HttpRequest, Map, Message, Receipt, Result, SenderKind, Value,
+    BuildContext, Findings, HeaderValue, HttpRequest, Map, Message, Note, Receipt, Result, SenderKind, Value,
 };
 use runbell_http::{Answer, Http, HttpKind, HttpOptions, TargetUrl, classify_status};
 use schemars::JsonSchema;
@@ -97,7 +97,7 @@ impl HttpKind for Slack {
         &self.webhook
     }
 
-    fn request(&self, message: &Message, notes: &mut Vec<String>) -> Result<HttpRequest> {
+    fn request(&self, message: &Message, notes: &mut Vec<Note>) -> Result<HttpRequest> {
         let mut request = self.webhook.request("POST", blocks::payload(message, notes));
         request.set_header("Content-Type", HeaderValue::Plain("application/json".to_owned()));
         Ok(request)

@@ -26,7 +26,7 @@ fn sender() -> std::sync::Arc<dyn Sender> {
 fn rendered(message: &Message) -> (Json, Vec<String>) {
     let rendered = sender().render(message).expect("rendered");
     let Payload::Http(request) = rendered.payload else { panic!("it is HTTP") };
-    (serde_json::from_slice(&request.body).expect("JSON"), rendered.notes)
+    (serde_json::from_slice(&request.body).expect("JSON"), rendered.notes.iter().map(ToString::to_string).collect())
 }
 
 /// Pieces of hostile texts.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use runbell_core::value::write_json_string;
 use runbell_core::{
-    BuildContext, Findings, HeaderValue, HttpRequest, Message, Result, Secret, SendContext, SenderKind, Value,
+    BuildContext, Findings, HeaderValue, HttpRequest, Message, Note, Result, Secret, SendContext, SenderKind, Value,
 };
 use runbell_http::{Http, HttpKind, HttpOptions, TargetUrl};
 use runbell_render::TemplateValue;
@@ -69,7 +69,7 @@ impl HttpKind for Webhook {
         self.timeout
     }
 
-    fn request(&self, message: &Message, notes: &mut Vec<String>) -> Result<HttpRequest> {
+    fn request(&self, message: &Message, notes: &mut Vec<Note>) -> Result<HttpRequest> {
         let body = match &self.body {
             Some(body) => overridden(body, message, notes),
             None => default_body(message),
@@ -134,7 +134,7 @@ fn default_body(message: &Message) -> String {
     body
 }
 
-fn overridden(body: &Body, message: &Message, notes: &mut Vec<String>) -> String {
+fn overridden(body: &Body, message: &Message, notes: &mut Vec<Note>) -> String {
     let run = match message.runs.first() {
         Some(run) => run.view(TemplateValue::new),
         None => TemplateValue::new(&Value::Null).into(),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use runbell_core::{BuildContext, Findings, Secret, Value};
+use runbell_core::{BuildContext, FindingCode, Findings, Secret, Value};
 use runbell_http::TargetUrl;
 use runbell_render::body::Body;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -74,10 +74,10 @@ impl WebhookParams {
             found.fault("signing_secret", fault);
         }
         if self.timeout_secs.is_some_and(|seconds| !(1..=60).contains(&seconds)) {
-            found.fault("timeout_secs", "must be from 1 to 60");
+            found.fault_of(FindingCode::OutOfRange, "timeout_secs", "must be from 1 to 60");
         }
         for fault in self.override_body.iter().flat_map(|template| Body::compile(template).faults()) {
-            found.warning(&fault.path, fault.message());
+            found.warning_of(FindingCode::TemplateFailed, &fault.path, fault.message());
         }
         found
     }
@@ -93,7 +93,7 @@ fn check_header(name: &str, value: &str, found: &mut Findings) {
     } else if !value.chars().all(|c| c == '\t' || !c.is_control()) {
         found.fault(path, "must not hold line breaks or other control characters");
     } else if OURS.iter().any(|known| name.eq_ignore_ascii_case(known)) {
-        found.warning(path, "is set by Runbell; this value is not sent");
+        found.warning_of(FindingCode::NoEffect, path, "is set by Runbell; this value is not sent");
     }
 }
 

@@ -28,7 +28,7 @@ fn sender(given: Json) -> std::sync::Arc<dyn Sender> {
 fn rendered(given: Json, message: &Message) -> (HttpRequest, Vec<String>) {
     let rendered = sender(given).render(message).expect("rendered");
     match rendered.payload {
-        Payload::Http(request) => (request, rendered.notes),
+        Payload::Http(request) => (request, rendered.notes.iter().map(ToString::to_string).collect()),
         other => panic!("{other:?}"),
     }
 }
@@ -177,4 +177,9 @@ async fn each_attempt_is_signed_with_its_own_time() {
     );
     assert_eq!(header(0, "webhook-id"), header(1, "webhook-id"));
     assert_ne!(header(0, "webhook-signature"), header(1, "webhook-signature"));
+}
+
+#[test]
+fn nothing_is_known_of_how_a_webhook_counts() {
+    assert_eq!(sender(json!({ "url": URL })).limits().bucket, None);
 }

@@ -1,12 +1,12 @@
 //! Reports a run's changes: to the notifications that are sent from here, and to the server, side by side.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runbell::remote::{EventQueue, EventQueueOptions, RemoteClient, RemoteEvent, Unreported, register};
 use runbell::{
-    BuildContext, Clock as _, Dispatch, Finding, FindingCause, MASK, Notification, Notifier, ReportLine, Run,
+    BuildContext, Clock as _, Dispatch, Finding, FindingCode, MASK, NoteCode, Notification, Notifier, ReportLine, Run,
     RunSnapshot, RunState, RunView as _, SecretValues, Status, SystemClock, Transition, route, text,
 };
 use tokio::time::{Instant, timeout};
@@ -66,7 +66,7 @@ impl Reporter {
         let cx = crate::surroundings::context();
         let client = server::client(args.server.as_deref(), &cx)?;
         let left = |notification: &Notification, fault: &Finding| {
-            client.is_some() && notification.kind == FILLED_IN && fault.cause == FindingCause::Missing
+            client.is_some() && notification.kind == FILLED_IN && fault.code == FindingCode::Required
         };
         let given = config::notifications_but(args.config.config.as_deref(), &args.notify, &registry, left)?;
         let failures: Gathered<ReportLine> = Arc::default();
@@ -155,20 +155,7 @@ impl Reporter {
             // Writes an error line for each that is still under way.
             fallback.shutdown(Duration::ZERO).await;
         }
-        // Warnings about the configuration were printed before the command began.
-        let mut printed: BTreeSet<String> =
-            self.here.warnings().chain(fallback.into_iter().flat_map(Notifier::warnings)).collect();
-        for line in lock(&self.failures).iter() {
-            let name = text::one_line(&line.notification, 80);
-            if line.status == Status::Error {
-                complaints.push(format!("{name}: not delivered ({}): {}", line.state, line.reason));
-            }
-            for note in &line.notes {
-                if printed.insert(format!("{name}: {note}")) {
-                    complaints.push(format!("{name}: note: {note}"));
-                }
-            }
-        }
+        complaints.extend(of_deliveries(&lock(&self.failures)));
         if let Some(remote) = self.remote {
             complaints.extend(remote.finish().await);
         }
@@ -281,6 +268,30 @@ async fn send_earlier(client: RemoteClient, cx: BuildContext, report: Gathered<s
     let _ = timeout(EARLIER, sending).await;
 }
 
+/// The complaints about deliveries, and the notes on them.
+fn of_deliveries(lines: &[ReportLine]) -> Vec<String> {
+    let mut said = Vec::new();
+    let mut noted: HashSet<(&str, NoteCode, &str)> = HashSet::new();
+    for line in lines {
+        let name = text::one_line(&line.notification, 80);
+        if line.status == Status::Error {
+            said.push(format!("{name}: not delivered ({}): {}", line.state, line.reason));
+        }
+        // Each state has the same remarks as the one before, about another message; those of the first are enough.
+        // Those about the configuration were printed before the command began.
+        let mut subjects = Vec::with_capacity(line.notes.len());
+        for note in line.notes.iter().filter(|note| note.code != NoteCode::Configuration) {
+            let subject = (line.notification.as_str(), note.code, note.path.as_str());
+            if !noted.contains(&subject) {
+                said.push(format!("{name}: note: {note}"));
+            }
+            subjects.push(subject);
+        }
+        noted.extend(subjects);
+    }
+    said
+}
+
 /// The complaints about spooled events of earlier runs.
 fn of_earlier(lines: &[spool::Line], server: &str, is_reachable: bool) -> Vec<String> {
     let of = |status| lines.iter().filter(move |line| line.status == status);
@@ -343,4 +354,37 @@ fn fallback(notifications: &[Notification], failures: &Gathered<ReportLine>) -> 
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use runbell::Note;
+
+    use super::*;
+
+    #[test]
+    fn a_remark_that_each_state_has_is_printed_once() {
+        let of = |notification: &str, state, notes: &[Note]| ReportLine {
+            uid: "u".to_owned(),
+            notification: notification.to_owned(),
+            kind: "slack".to_owned(),
+            state,
+            status: Status::Sent,
+            reason: "matched".to_owned(),
+            attempts: 1,
+            notes: notes.to_vec(),
+            error: None,
+            ambiguous: false,
+        };
+        let known = Note::new(NoteCode::Configuration, "has no effect").at("params.username");
+        let (running, completed) = (RunState::Running, RunState::Completed);
+        let lines = [
+            of("a", running, &[known, Note::cut("message cut"), Note::cut("1 names cut")]),
+            of("a", completed, &[Note::cut("2 names cut"), Note::cut("is long").at("body.x")]),
+            of("b", completed, &[Note::cut("message cut")]),
+        ];
+        let printed =
+            ["a: note: message cut", "a: note: 1 names cut", "a: note: body.x: is long", "b: note: message cut"];
+        assert_eq!(of_deliveries(&lines), printed);
+    }
 }

@@ -124,9 +124,14 @@ pub struct DecodeError {
 pub enum DecodeFault {
     /// A required field is absent.
     Missing(&'static str),
-    /// The value has another type or is outside the allowed ones.
-    Wrong {
-        /// What would be right.
+    /// The value has another type.
+    WrongType {
+        /// The type that is expected.
+        expected: String,
+    },
+    /// The value has the right type and is outside the allowed values.
+    WrongValue {
+        /// The allowed values.
         expected: String,
     },
     /// The field's own type refused the value.
@@ -137,7 +142,9 @@ impl Display for DecodeFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DecodeFault::Missing(_) => f.write_str("is required"),
-            DecodeFault::Wrong { expected } => write!(f, "must be {expected}"),
+            DecodeFault::WrongType { expected } | DecodeFault::WrongValue { expected } => {
+                write!(f, "must be {expected}")
+            }
             DecodeFault::Refused => f.write_str("has a value that is not allowed"),
         }
     }
@@ -150,16 +157,16 @@ impl de::Error for DecodeFault {
         DecodeFault::Refused
     }
     fn invalid_type(_found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        DecodeFault::Wrong { expected: expected.to_string() }
+        DecodeFault::WrongType { expected: expected.to_string() }
     }
     fn invalid_value(_found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        DecodeFault::Wrong { expected: expected.to_string() }
+        DecodeFault::WrongValue { expected: expected.to_string() }
     }
     fn unknown_variant(_found: &str, expected: &'static [&'static str]) -> Self {
-        DecodeFault::Wrong { expected: format!("one of {}", expected.join(", ")) }
+        DecodeFault::WrongValue { expected: format!("one of {}", expected.join(", ")) }
     }
     fn unknown_field(_field: &str, expected: &'static [&'static str]) -> Self {
-        DecodeFault::Wrong { expected: format!("one of the fields {}", expected.join(", ")) }
+        DecodeFault::WrongValue { expected: format!("one of the fields {}", expected.join(", ")) }
     }
     fn missing_field(field: &'static str) -> Self {
         DecodeFault::Missing(field)
@@ -224,7 +231,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer {
     ) -> Result<V::Value, DecodeFault> {
         match self.0 {
             Value::String(text) => visitor.visit_enum(IntoDeserializer::<DecodeFault>::into_deserializer(text)),
-            _ => Err(DecodeFault::Wrong { expected: format!("one of {}", variants.join(", ")) }),
+            _ => Err(DecodeFault::WrongType { expected: format!("one of {}", variants.join(", ")) }),
         }
     }
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 use minijinja::value::Object;
 use minijinja::{AutoEscape, Environment, Template, Value, context};
 use runbell_core::text::{Unit, cut, ending};
-use runbell_core::{Error, ErrorKind, Message, Result, RunSnapshot};
+use runbell_core::{Error, ErrorKind, Message, Note, Result, RunSnapshot};
 
 pub use escape::Flavour;
 pub(crate) use facts::{Detail, Facts};
@@ -46,7 +46,7 @@ pub struct Html {
     /// The HTML: a fragment without `<html>` around it.
     pub html: String,
     /// One note for each cut, for report and preview.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 /// Renders `message` in at most `limit` UTF-16 units, which is how browsers and most web services count characters.
@@ -131,7 +131,7 @@ impl<'m> Page<'m> {
                 let more = if cut { self.cut_note() } else { "" };
                 // The note needs room too; where it has none, less detail leaves some.
                 if used + self.note_units(more) <= room {
-                    notes.extend((!more.is_empty()).then(|| "long values were cut".to_owned()));
+                    notes.extend((!more.is_empty()).then(|| Note::cut("long values were cut")));
                     return Ok(Html { html: self.page(&rows, more, &mut Vec::new())?, notes });
                 }
             }
@@ -144,8 +144,8 @@ impl<'m> Page<'m> {
             left => format!("{left} more of {} runs are not shown{failed}; long values are cut.", runs.len()),
         };
         notes.push(match left {
-            0 => "long values were cut".to_owned(),
-            left => format!("{left} of {} runs were left out{failed}, and long values cut", runs.len()),
+            0 => Note::cut("long values were cut"),
+            left => Note::left_out(format!("{left} of {} runs were left out{failed}, and long values cut", runs.len())),
         });
         Ok(Html { html: self.page(&rows, &more, &mut Vec::new())?, notes })
     }
@@ -237,12 +237,12 @@ impl<'m> Page<'m> {
     }
 
     /// Everything around the runs.
-    fn page(&self, rows: &str, more: &str, notes: &mut Vec<String>) -> Result<String> {
+    fn page(&self, rows: &str, more: &str, notes: &mut Vec<Note>) -> Result<String> {
         let (headline, rest) = headline(self.message);
         let state = self.message.state.as_str();
         let (shown, text) = (cut(&headline, HEADLINE, Unit::Characters), cut(rest, TEXT, Unit::Characters));
         if matches!(shown, Cow::Owned(_)) || matches!(text, Cow::Owned(_)) {
-            notes.push("the text was cut".to_owned());
+            notes.push(Note::cut("the text was cut"));
         }
         let page = context! {
             symbol => symbol(state),

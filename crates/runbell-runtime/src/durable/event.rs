@@ -1,6 +1,8 @@
 //! Events: runs that enter a state, as clients report them.
 
-use runbell_core::{Look, Map, Result, RunSnapshot, RunState, Timestamp, Transition, Value, text};
+use runbell_core::{
+    Finding, FindingCode, Level, Look, Map, Result, RunSnapshot, RunState, Timestamp, Transition, Value, text,
+};
 use runbell_store::RunKey;
 
 use super::Dispatcher;
@@ -43,7 +45,8 @@ impl Dispatcher {
         let Event { project, uid, run, steps, notifications, state, at } = event;
         let run = document(&project, &uid, None, run, "run")?;
         if state.is_none() && run.state_word().is_empty() {
-            return Err(EventError::invalid("run.status.state", "is required, or `state` beside the run"));
+            let message = "is required, or `state` beside the run";
+            return Err(EventError::invalid(FindingCode::Required, "run.status.state", message));
         }
         let key = RunKey { project, uid, iteration: run.iteration() };
         // An event with a list is mostly about a new run.
@@ -84,41 +87,54 @@ pub(super) fn document(
             document.insert("metadata".to_owned(), Value::Map(Map::new()));
         }
         if let Some(Value::Map(metadata)) = document.get_mut("metadata") {
-            for (name, wanted) in [("project", project), ("uid", uid)] {
-                match metadata.get(name) {
-                    Some(Value::String(given)) if given == wanted => {}
-                    None | Some(Value::Null) => {
-                        metadata.insert(name.to_owned(), Value::from(wanted));
-                    }
-                    Some(_) => {
-                        let message = format!("must be that of the path, `{}`", text::one_line(wanted, 80));
-                        return Err(EventError::invalid(&at(&format!("metadata.{name}")), &message));
-                    }
-                }
-            }
-            for (name, most) in [("name", LONGEST_NAME), ("uid", LONGEST_NAME)] {
-                if metadata.get(name).and_then(Value::as_str).is_some_and(|text| text.len() > most) {
-                    return Err(EventError::invalid(
-                        &at(&format!("metadata.{name}")),
-                        &format!("is longer than {most} bytes"),
-                    ));
-                }
-            }
-            if metadata.get("iteration").is_some_and(|given| {
-                !matches!(given, Value::Null) && given.as_i64().is_none_or(|iteration| iteration < 0)
-            }) {
-                return Err(EventError::invalid(&at("metadata.iteration"), "must be a whole number of at least 0"));
-            }
-            if let Some(iteration) = iteration.filter(|iteration| *iteration > 0) {
-                metadata.insert("iteration".to_owned(), Value::from(iteration));
-            }
+            identify(metadata, project, uid, iteration).map_err(|(code, name, message)| {
+                EventError::invalid(code, &at(&format!("metadata.{name}")), message)
+            })?;
         }
     }
     if run.at(&["status", "state"]).and_then(Value::as_str).is_some_and(|word| word.len() > LONGEST_STATE) {
-        return Err(EventError::invalid(&at("status.state"), &format!("is longer than {LONGEST_STATE} bytes")));
+        let message = format!("is longer than {LONGEST_STATE} bytes");
+        return Err(EventError::invalid(FindingCode::OutOfRange, &at("status.state"), message));
     }
     RunSnapshot::new(run).map_err(|error| {
-        let (path, message) = error.message().split_once(": ").unwrap_or(("", error.message()));
-        EventError::invalid(&at(path), message)
+        let Finding { code, path, message, .. } = Finding::of_error(Level::Fault, &error);
+        EventError::invalid(code, &at(&path), message)
     })
+}
+
+/// Fills in what is missing of a run's identity. The fault is of the named field of the metadata.
+fn identify(
+    metadata: &mut Map,
+    project: &str,
+    uid: &str,
+    iteration: Option<i64>,
+) -> Result<(), (FindingCode, &'static str, String)> {
+    for (name, wanted) in [("project", project), ("uid", uid)] {
+        match metadata.get(name) {
+            Some(Value::String(given)) if given == wanted => {}
+            None | Some(Value::Null) => {
+                metadata.insert(name.to_owned(), Value::from(wanted));
+            }
+            Some(_) => {
+                let message = format!("must be that of the path, `{}`", text::one_line(wanted, 80));
+                return Err((FindingCode::WrongValue, name, message));
+            }
+        }
+    }
+    for name in ["name", "uid"] {
+        if metadata.get(name).and_then(Value::as_str).is_some_and(|text| text.len() > LONGEST_NAME) {
+            return Err((FindingCode::OutOfRange, name, format!("is longer than {LONGEST_NAME} bytes")));
+        }
+    }
+    if metadata
+        .get("iteration")
+        .is_some_and(|given| !matches!(given, Value::Null) && given.as_i64().is_none_or(|iteration| iteration < 0))
+    {
+        let message = "must be a whole number of at least 0".to_owned();
+        return Err((FindingCode::WrongValue, "iteration", message));
+    }
+    if let Some(iteration) = iteration.filter(|iteration| *iteration > 0) {
+        metadata.insert("iteration".to_owned(), Value::from(iteration));
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use runbell_store::{RunKey, VerdictRecord};
 use super::Dispatcher;
 use super::fault::EventError;
 use super::resources::Resources;
-use crate::decide::{Decision, Plan};
+use crate::decide::Plan;
 use crate::explain::Explanation;
 
 /// How many decisions are returned.
@@ -39,16 +39,7 @@ impl Dispatcher {
         transition.state = stored.state.parse().unwrap_or(RunState::Unknown);
         let entries = self.intake.resources.registered_entries(&key.project, &stored.notifications, Look::Own).await;
         let plan = Plan::of_registered(transition, entries, runbell_core::SecretValues::default(), preparer, 0);
-        let explain = |entry| {
-            let mut explanation = Explanation::new(&plan, entry);
-            if !explanation.is_fault {
-                let Decision { verdict, .. } = self.intake.verdict(&plan, entry, Look::Own);
-                explanation.verdict = if verdict.sends() { "send" } else { "skip" };
-                explanation.reason = verdict.reason.as_str().to_owned();
-                explanation.detail = explanation.detail.filter(|_| verdict.sends()).or(verdict.detail);
-            }
-            explanation
-        };
+        let explain = |entry| Explanation::new(&plan, entry, |_| self.intake.verdict(&plan, entry, Look::Own).verdict);
         let kinds = stored.notifications.iter().map(|registered| registered.kind.clone());
         let now = plan.entries.iter().map(explain).zip(kinds).collect();
         Ok(Explained { state: stored.state, now, history })

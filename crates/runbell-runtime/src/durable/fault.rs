@@ -1,6 +1,6 @@
 //! What became of an event, and why an event is refused.
 
-use runbell_core::{Error, Findings, RunState};
+use runbell_core::{Error, FindingCode, Findings, RunState};
 use runbell_store::StoreError;
 
 /// What became of an event.
@@ -37,9 +37,9 @@ pub enum EventError {
 
 impl EventError {
     /// One fault.
-    pub(super) fn invalid(path: &str, message: &str) -> Self {
+    pub(super) fn invalid(code: FindingCode, path: &str, message: impl Into<String>) -> Self {
         let mut found = Findings::default();
-        found.fault(path, message);
+        found.fault_of(code, path, message);
         EventError::Invalid(found)
     }
 }

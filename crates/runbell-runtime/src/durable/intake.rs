@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use runbell_core::{
-    Findings, Flow, Job, Look, Notification, Place, Reason, Result, RunSnapshot, RunState, SecretValues, Timestamp,
-    Transition, Value, Verdict, time_of,
+    FindingCode, Findings, Flow, Job, Look, Notification, Place, Reason, Result, RunSnapshot, RunState, SecretValues,
+    Timestamp, Transition, Value, Verdict, time_of,
 };
 use runbell_store::{
     Deliver, NewJob, NewVerdict, Placement, RegisteredNotification, RunChange, RunFacts, RunKey, SealedSecret,
@@ -254,7 +254,8 @@ impl Intake {
         let (notifications, mut found) = Notification::parse_list(document);
         let mut below = Findings::default();
         if notifications.len() > NOTIFICATIONS {
-            below.fault("", format!("has {} members; a run may have {NOTIFICATIONS}", notifications.len()));
+            let message = format!("has {} members; a run may have {NOTIFICATIONS}", notifications.len());
+            below.fault_of(FindingCode::OutOfRange, "", message);
         }
         let (mut entries, mut known) = (Vec::with_capacity(notifications.len()), SecretValues::default());
         for (index, notification) in notifications.iter().take(NOTIFICATIONS) {
@@ -339,7 +340,8 @@ fn too_long(notification: &Notification) -> Findings {
         [("name", &notification.name, LONGEST_NAME), ("message", &notification.message, LONGEST_MESSAGE)]
     {
         if text.len() > most {
-            found.fault(field, format!("is {} bytes long; the limit is {most}", text.len()));
+            let message = format!("is {} bytes long; the limit is {most}", text.len());
+            found.fault_of(FindingCode::OutOfRange, field, message);
         }
     }
     found

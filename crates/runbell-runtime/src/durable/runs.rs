@@ -1,6 +1,6 @@
 //! Runs as MLRun's SDK stores, changes and reads them, and what their notifications come to.
 
-use runbell_core::{Look, Map, Result, RunSnapshot, RunState, Value, text, value};
+use runbell_core::{FindingCode, Look, Map, Result, RunSnapshot, RunState, Value, text, value};
 use runbell_store::{DeliveryRecord, DeliveryState, RunKey, StoredRun};
 
 use super::Dispatcher;
@@ -146,7 +146,11 @@ fn set(document: &mut Value, path: &str, value: Value) -> Result<(), EventError>
         }
         let Value::Map(map) = place else {
             let above = parts.get(..depth).unwrap_or_default().join(".");
-            return Err(EventError::invalid(path, &format!("cannot be set: `{above}` is no object")));
+            return Err(EventError::invalid(
+                FindingCode::WrongType,
+                path,
+                format!("cannot be set: `{above}` is no object"),
+            ));
         };
         if !map.contains_key(part) {
             map.insert((*part).to_owned(), Value::Null);

@@ -150,8 +150,8 @@ impl NotifierBuilder {
         for kind in self.preparer.defaults.keys() {
             let known = self.preparer.registry.get(kind)?.registration().kind;
             if known != kind {
-                let message = format!("default_params: `{kind}` is an alias; say `{known}`");
-                return Err(Error::new(ErrorKind::ParamsInvalid, message));
+                let message = format!("`{kind}` is an alias; say `{known}`");
+                return Err(Error::new(ErrorKind::ParamsInvalid, message).at("default_params"));
             }
         }
         let mut fixed: Vec<Arc<ReadyNotification>> = Vec::with_capacity(self.notifications.len());
@@ -159,8 +159,8 @@ impl NotifierBuilder {
         for notification in self.notifications {
             let name = text::one_line(&notification.name, 80);
             if fixed.iter().any(|other| other.notification.name == notification.name) {
-                let message = format!("name: `{name}` is used twice; names must be unique");
-                return Err(Error::new(ErrorKind::ParamsInvalid, message));
+                let message = format!("`{name}` is used twice; names must be unique");
+                return Err(Error::new(ErrorKind::ParamsInvalid, message).at("name"));
             }
             let ready = self
                 .preparer

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use runbell_core::{
-    Error, ErrorKind, Links, Result, RetryPolicy, RunSnapshot, RunView, SecretValues, Timestamp, Transition, Value,
-    text,
+    Error, ErrorKind, Links, Note, Result, RetryPolicy, RunSnapshot, RunView, SecretValues, Timestamp, Transition,
+    Value, text,
 };
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -170,7 +170,7 @@ impl Notifier {
     /// What would happen for this transition, and why. Sends nothing.
     pub fn explain(&self, transition: Transition) -> Vec<Explanation> {
         let plan = self.plan(transition);
-        plan.entries.iter().map(|entry| Explanation::new(&plan, entry)).collect()
+        plan.entries.iter().map(|entry| Explanation::new(&plan, entry, |ready| plan.decide(ready).verdict)).collect()
     }
 
     /// What would be sent for this transition, byte for byte. Sends nothing.
@@ -182,13 +182,6 @@ impl Notifier {
     /// `text` with the secrets of the notifier's own notifications masked.
     pub fn mask(&self, text: &str) -> String {
         self.0.secrets.mask(text, runbell_core::MASK).into_owned()
-    }
-
-    /// What is odd about the notifier's own notifications: unknown params and the like, with their names.
-    pub fn warnings(&self) -> impl Iterator<Item = String> + '_ {
-        self.0.fixed.iter().flat_map(|ready| {
-            ready.warnings.iter().map(|warning| format!("{}: {warning}", text::one_line(&ready.name, 80)))
-        })
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -300,7 +293,7 @@ impl Notifier {
     ) {
         line.notification.clone_from(&ready.notification.name);
         line.kind.clone_from(&ready.notification.kind);
-        line.notes.clone_from(&ready.warnings);
+        line.notes.extend(ready.warnings.iter().map(Note::from));
         let Decision { verdict, job } = plan.decide(ready);
         line.reason = verdict.reason.as_str().to_owned();
         line.notes.extend(note_of(&verdict));

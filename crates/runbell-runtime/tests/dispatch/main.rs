@@ -69,11 +69,11 @@ async fn explain_and_preview_say_what_dispatch_does() {
         stage.notification("c").condition("{{ broken"),
     ]);
     let transition = || runbell_core::Transition::current(scripted::frozen(&done("u1")), stage.now());
-    let explained: Vec<_> = notifier
-        .explain(transition())
-        .into_iter()
-        .map(|line| (line.verdict, line.reason, line.detail.is_some()))
-        .collect();
+    let explained = notifier.explain(transition());
+    let broken = explained[2].detail.clone().expect("a detail");
+    assert!(broken.starts_with("syntax: "), "{broken}");
+    let explained: Vec<_> =
+        explained.into_iter().map(|line| (line.verdict, line.reason, line.detail.is_some())).collect();
     assert_eq!(
         explained,
         [
@@ -88,6 +88,8 @@ async fn explain_and_preview_say_what_dispatch_does() {
     let text = serde_json::to_value(previewed[1].shown(false)).expect("json");
     assert_eq!(text["payload"]["text"], "Run completed in project p");
     assert_eq!(text["notes"][0], "would be skipped: state_not_in_when");
+    let text = serde_json::to_value(previewed[2].shown(false)).expect("json");
+    assert_eq!(text["notes"][0], format!("condition: is ignored, so the notification is sent ({broken})"));
 }
 
 #[tokio::test(start_paused = true)]

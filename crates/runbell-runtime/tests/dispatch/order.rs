@@ -1,7 +1,7 @@
 //! Order: of one run and one notification, older news goes first or not at all.
 
 use futures_util::FutureExt as _;
-use runbell_core::RunState;
+use runbell_core::{Note, NoteCode, RunState};
 use runbell_runtime::Status;
 
 use crate::scripted::{Stage, Step, done, run};
@@ -39,7 +39,8 @@ async fn old_news_that_fails_again_is_superseded() {
     let (running, completed) = tokio::join!(running, completed);
     let line = &running.lines[0];
     assert_eq!((line.status, line.reason.as_str(), line.attempts), (Status::Skipped, "superseded", 2));
-    assert_eq!(line.notes, ["given up for newer news after: unreachable: down"]);
+    let note = Note::new(NoteCode::Superseded, "given up for newer news after: unreachable: down");
+    assert_eq!(line.notes, [note]);
     assert_eq!(completed.lines[0].status, Status::Sent);
     assert_eq!(stage.sent(), ["t running 1", "t running 2", "t completed 1"]);
 }

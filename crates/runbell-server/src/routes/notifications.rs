@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use runbell_core::{Timestamp, Value};
+use runbell_core::{Timestamp, Value, shown_detail};
 use runbell_runtime::Explained;
 use runbell_store::RunKey;
 use serde::{Deserialize, Serialize};
@@ -194,10 +194,7 @@ pub(crate) async fn explain(
         notification: decision.notification,
         state: decision.state.to_string(),
         reason: decision.reason,
-        detail: match (decision.detail, decision.why) {
-            (Some(cause), Some(why)) => Some(format!("{cause}: {why}")),
-            (detail, _) => detail,
-        },
+        detail: shown_detail(decision.detail.as_deref(), decision.why.as_deref()),
         at: decision.at.to_string(),
         delivery: decision.delivery.map(|(id, status, reason)| FollowedBody { id, status: status.as_str(), reason }),
     });

@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use runbell_core::{
-    Error, Kind, MASK, Map, Message, Payload, Receipt, Rendered, Result, Retry, SendContext, Sender, SenderKind, Value,
+    Error, MASK, Map, Message, Payload, Receipt, RegisteredKind, Rendered, Result, Retry, SendContext, Sender,
+    SenderKind, Value,
 };
 
 use crate::canary::{Canaries, plant};
-use crate::check::{Check, everything_about};
+use crate::check::{Check, all_notes, everything_about};
 use crate::context::TestContext;
 use crate::http::{FakeAnswer, FakeHttp};
 use crate::logs;
@@ -64,7 +65,7 @@ pub async fn delivery_contract_in<K: SenderKind>(peer: &FakeHttp, params: serde_
 /// The kind under test, with canaries in its params.
 struct Subject<'p> {
     peer: &'p FakeHttp,
-    kind: Arc<Kind>,
+    kind: Arc<RegisteredKind>,
     test: TestContext,
     params: Map,
     canaries: Canaries,
@@ -78,7 +79,7 @@ struct Outcome {
 }
 
 impl<'p> Subject<'p> {
-    fn new(peer: &'p FakeHttp, kind: Arc<Kind>, params: serde_json::Value, test: TestContext) -> Self {
+    fn new(peer: &'p FakeHttp, kind: Arc<RegisteredKind>, params: serde_json::Value, test: TestContext) -> Self {
         let check = Check::new(CONTRACT, "good params");
         let Some(success) = peer.usual_answer() else {
             check.fail("the peer answers by function; set what is a success with answer_always instead")
@@ -144,7 +145,7 @@ impl<'p> Subject<'p> {
         let masked = masked.unwrap_or_else(|error| check.fail(format!("the payload does not serialize: {error}")));
         self.canaries.absent(check, "the payload as it is previewed", &masked);
         self.canaries.absent(check, "Debug of the payload", &format!("{:?}", rendered.payload));
-        self.canaries.absent(check, "a note", &rendered.notes.join("\n"));
+        self.canaries.absent(check, "a note", &all_notes(&rendered));
         rendered
     }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use runbell_core::{
-    BuildContext, Error, ErrorKind, Findings, HeaderValue, HttpRequest, Limits, Message, Payload, Receipt, Rendered,
-    Result, Retry, SendContext, Sender, SenderKind, async_trait,
+    BuildContext, Error, ErrorKind, Findings, HeaderValue, HttpRequest, Limits, Message, Note, NoteCode, Payload,
+    Receipt, Rendered, Result, Retry, SendContext, Sender, SenderKind, async_trait,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -189,7 +189,7 @@ impl<const D: u32> Sender for WrongSender<D> {
             self.spoil_request(request, message);
         }
         if D == URL_IN_NOTE {
-            rendered.notes.push(format!("for {}", self.url()));
+            rendered.notes.push(Note::new(NoteCode::Other, format!("for {}", self.url())));
         }
         Ok(rendered)
     }

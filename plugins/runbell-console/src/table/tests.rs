@@ -1,5 +1,6 @@
 //! The look of tables.
 
+use runbell_core::NoteCode;
 use runbell_core::value::read;
 
 use super::*;
@@ -26,7 +27,8 @@ fn failed(error: &str) -> RunSnapshot {
 fn table(runs: &[RunSnapshot], width: Option<u16>) -> (String, Vec<String>) {
     let (mut body, mut notes) = (String::new(), Vec::new());
     write(runs, width, &mut body, &mut notes);
-    (body, notes)
+    assert!(notes.iter().all(|note: &Note| note.code == NoteCode::LeftOut), "{notes:?}");
+    (body, notes.iter().map(ToString::to_string).collect())
 }
 
 #[test]
