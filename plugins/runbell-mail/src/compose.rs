@@ -1,14 +1,12 @@
 //! The contents of a mail, and its form on the wire.
 
 use lettre::address::Envelope;
-use lettre::message::header::{HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::message::header::{HeaderName, HeaderValue, Headers, To};
+use lettre::message::{Mailbox, Mailboxes, MultiPart, SinglePart};
 use runbell_core::text::{Unit, cut, is_inert, visible};
 use runbell_core::{DeliveryKey, Error, ErrorKind, MailMessage, Message, Note, Result};
 use runbell_render::html::{self, Flavour};
 use runbell_render::plain;
-
-use crate::params::address;
 
 /// The largest HTML part, in UTF-16 units, and the largest text part, in bytes: encoded, the mail stays below 1 MiB.
 const HTML: usize = 400_000;
@@ -100,7 +98,7 @@ fn subject(message: &Message) -> String {
 
 /// Date, the id by which a repeated mail is known, and the thread of the run's mails.
 fn headers(message: &Message, from: &str) -> Vec<(String, String)> {
-    let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let domain = from.rsplit_once('@').map_or("localhost", |(_, domain)| domain.trim_end_matches('>'));
     let mut headers = Vec::with_capacity(5);
     let mut header = |name: &str, value: String| headers.push((name.to_owned(), value));
     // RFC 5322 section 3.3, the day with two digits: lettre replaces a date it cannot read by the time of sending.
@@ -117,23 +115,20 @@ fn headers(message: &Message, from: &str) -> Vec<(String, String)> {
     headers
 }
 
-/// The mail as it goes over the wire.
+/// The mail as it goes over the wire, to `to`. With letters beyond ASCII in an address it needs SMTPUTF8 (RFC 6532).
 ///
 /// # Errors
 /// [`ErrorKind::Internal`] for an invalid header or address, which [`compose`] never makes.
-pub(crate) fn formatted(mail: &MailMessage) -> Result<Vec<u8>> {
+pub(crate) fn formatted(mail: &MailMessage, from: &Mailbox, to: &[Mailbox]) -> Result<Vec<u8>> {
     let invalid = |what: &'static str| Error::new(ErrorKind::Internal, what);
-    let mailbox = |text: &str| {
-        address(text).map(|address| Mailbox::new(None, address)).map_err(|_| invalid("an address of the mail is none"))
-    };
-    let from = mailbox(&mail.from)?;
-    let to = mail.to.iter().map(|to| Ok(mailbox(to)?.email)).collect::<Result<Vec<_>>>()?;
-    let envelope = Envelope::new(Some(from.email.clone()), to).map_err(|_| invalid("the mail has no recipient"))?;
+    let recipients = to.iter().map(|to| to.email.clone()).collect();
+    let envelope =
+        Envelope::new(Some(from.email.clone()), recipients).map_err(|_| invalid("the mail has no recipient"))?;
     let mut builder = lettre::Message::builder()
         .envelope(envelope)
-        .from(from)
+        .from(from.clone())
         .subject(mail.subject.as_str())
-        .raw_header(recipients(&mail.to));
+        .raw_header(recipient_header(to));
     for (name, value) in &mail.headers {
         let name =
             HeaderName::new_from_ascii(name.clone()).map_err(|_| invalid("a header of the mail has no valid name"))?;
@@ -145,19 +140,32 @@ pub(crate) fn formatted(mail: &MailMessage) -> Result<Vec<u8>> {
     Ok(builder.multipart(parts).map_err(|_| invalid("the mail has no sender or no recipient"))?.formatted())
 }
 
-/// The header `To`, folded (RFC 5322 section 2.2.3): the library writes it in one line, which for many is too long.
-fn recipients(to: &[String]) -> HeaderValue {
+/// The header `To`, folded (RFC 5322 section 2.2.3): the library writes many short addresses in one line, which is too long.
+fn recipient_header(to: &[Mailbox]) -> HeaderValue {
     let mut folded = String::new();
     let mut width = "To: ".len();
-    for (index, address) in to.iter().enumerate() {
+    for (index, mailbox) in to.iter().enumerate() {
+        let written = encoded(mailbox);
         if index > 0 {
             folded.push(',');
-            let fits = width + ", ".len() + address.len() < LINE;
+            let fits = width + ", ".len() + written.len() < LINE;
             folded.push_str(if fits { " " } else { "\r\n " });
             width = if fits { width + 2 } else { 1 };
         }
-        folded.push_str(address);
-        width += address.len();
+        width = match written.rfind('\n') {
+            Some(last) => written.len() - last,
+            None => width + written.len(),
+        };
+        folded.push_str(&written);
     }
-    HeaderValue::dangerous_new_pre_encoded(HeaderName::new_from_ascii_str("To"), to.join(", "), folded)
+    let plain = to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    HeaderValue::dangerous_new_pre_encoded(HeaderName::new_from_ascii_str("To"), plain, folded)
+}
+
+/// A mailbox as it stands in a header: its name in encoded words where it is not ASCII (RFC 2047).
+fn encoded(mailbox: &Mailbox) -> String {
+    let mut headers = Headers::new();
+    headers.set(To::from(Mailboxes::from(mailbox.clone())));
+    let line = headers.to_string();
+    line.trim_start_matches("To:").trim().to_owned()
 }

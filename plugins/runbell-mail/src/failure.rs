@@ -57,6 +57,11 @@ impl Refusal {
         Some(Refusal { code, enhanced })
     }
 
+    /// The refusal that a server without SMTPUTF8 would give (RFC 6531 section 3.5).
+    pub(crate) fn without_utf8() -> Self {
+        Refusal { code: 553, enhanced: Some("5.6.7".to_owned()) }
+    }
+
     /// Whether trying again may help: 4xx (RFC 5321 section 4.2.1).
     pub(crate) fn is_transient(&self) -> bool {
         (400..500).contains(&self.code)
@@ -132,6 +137,10 @@ pub(crate) fn refused(refusal: &Refusal, stage: Stage) -> Error {
         (530, _) => (ErrorKind::Unauthorized, "the mail server wants encryption or a login first"),
         (552 | 523, _) => (ErrorKind::Rejected, "the mail is too big for the server"),
         _ if refusal.is_transient() => (ErrorKind::Unreachable, "the mail server cannot take the mail now"),
+        // RFC 5321 section 4.1.1.1: a syntax error, or a parameter that is not accepted.
+        (501 | 504, Stage::Connect) => {
+            (ErrorKind::Rejected, "the mail server refuses the name of this machine in EHLO; set a fully qualified one")
+        }
         (_, Stage::Connect) => (ErrorKind::Rejected, "the mail server refuses to talk"),
         (_, Stage::Sender) => (ErrorKind::Rejected, "the mail server refuses the sender's address"),
         _ => (ErrorKind::Rejected, "the mail server refuses the mail"),
@@ -207,6 +216,8 @@ mod tests {
         for (code, stage, kind, retried) in [
             (421, Stage::Connect, Unreachable, true),
             (554, Stage::Connect, Rejected, false),
+            (501, Stage::Connect, Rejected, false),
+            (504, Stage::Connect, Rejected, false),
             (454, Stage::Auth, Unreachable, true),
             (535, Stage::Auth, Unauthorized, false),
             (530, Stage::Sender, Unauthorized, false),

@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod address;
 mod compose;
 mod failure;
+mod hello;
 mod params;
 mod plain;
 mod progress;
@@ -68,8 +70,8 @@ impl SenderKind for Mail {
         Ok(MailSender {
             server: Server::shared(login, cx)?,
             memory: cx.shared.get_or_init(Memory::default),
-            from: params.sender_address.trim().to_owned(),
-            to: params.recipients(),
+            from: params.sender()?.to_string(),
+            to: params.recipients().iter().map(ToString::to_string).collect(),
             body_override: params.message_body_override.filter(|text| !text.is_empty()),
         })
     }

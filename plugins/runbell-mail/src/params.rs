@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use lettre::Address;
-use runbell_core::{BuildContext, Egress, FindingCode, Findings, Secret, Value};
+use lettre::message::Mailbox;
+use runbell_core::{BuildContext, Egress, Error, ErrorKind, FindingCode, Findings, Result, Secret, Value};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use url::Host;
+
+use crate::address::{bare, item, mailbox, part_fault, split};
 
 /// Parameters of the `mail` kind.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -17,9 +19,10 @@ pub struct MailParams {
     /// The SMTP server's port, a number or a text of digits. Default 465 with `use_tls`, else 587.
     #[serde(default)]
     pub server_port: Option<Port>,
-    /// The address mails come from; its domain is also that of the Message-ID.
+    /// The address that mails come from, also with a name: `Run Bot <runs@example.com>`. Its domain is also that of the
+    /// Message-ID.
     pub sender_address: String,
-    /// Whom to write to: a list, or a text with commas. White space around addresses is dropped.
+    /// The recipients: a list, or a text with commas. With or without names: `"Doe, Jane" <jane@example.com>`.
     pub email_addresses: Addresses,
     /// Written to as well. Meant for the defaults of a server.
     #[serde(default)]
@@ -87,7 +90,7 @@ impl MailParams {
         if let Err((field, message)) = self.encryption() {
             found.fault(field, message);
         }
-        if let Err(fault) = address(&self.sender_address) {
+        if let Err(fault) = mailbox(&self.sender_address) {
             found.fault("sender_address", fault);
         }
         self.email_addresses.check("email_addresses", &mut found);
@@ -123,13 +126,23 @@ impl MailParams {
         self.password.as_ref().filter(|password| !password.reveal().is_empty())
     }
 
-    /// All recipients, each once.
-    pub(crate) fn recipients(&self) -> Vec<String> {
-        let mut all: Vec<String> = Vec::new();
+    /// The sender.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ParamsInvalid`]; [`Self::check`] finds it first.
+    pub(crate) fn sender(&self) -> Result<Mailbox> {
+        mailbox(&self.sender_address)
+            .map_err(|fault| Error::new(ErrorKind::ParamsInvalid, fault).at("params.sender_address"))
+    }
+
+    /// All recipients, each address once.
+    pub(crate) fn recipients(&self) -> Vec<Mailbox> {
+        let mut all: Vec<Mailbox> = Vec::new();
         let more = self.default_email_addresses.iter().flat_map(|more| &more.0);
-        for address in self.email_addresses.0.iter().chain(more).map(|address| address.trim()) {
-            if !all.iter().any(|known| known.eq_ignore_ascii_case(address)) {
-                all.push(address.to_owned());
+        for mailbox in self.email_addresses.0.iter().chain(more).filter_map(|one| item(one).ok()).flatten() {
+            let is_same = |known: &Mailbox| bare(known).eq_ignore_ascii_case(bare(&mailbox));
+            if !all.iter().any(is_same) {
+                all.push(mailbox);
             }
         }
         all
@@ -139,7 +152,7 @@ impl MailParams {
     ///
     /// # Errors
     /// The field at fault and the right pair, for ports and ways that cannot work together.
-    pub(crate) fn encryption(&self) -> Result<(Encryption, u16), (&'static str, &'static str)> {
+    pub(crate) fn encryption(&self) -> std::result::Result<(Encryption, u16), (&'static str, &'static str)> {
         let port = self.server_port.and_then(Port::number);
         let tls_only = "465 expects encryption from the first byte on: set `use_tls` to true and `start_tls` to false, \
                         or use port 587 with `start_tls`";
@@ -192,24 +205,6 @@ pub(crate) fn host(text: &str) -> Option<Host> {
     }
 }
 
-/// An address, by the rule MLRun checks them with: letters, digits and `_.+-` before the `@`, a dot in the part behind it.
-///
-/// # Errors
-/// The text of a finding.
-pub(crate) fn address(text: &str) -> Result<Address, &'static str> {
-    const EXPECTED: &str = "must be a mail address such as ada@example.com";
-    let text = text.trim();
-    let (local, domain) = text.split_once('@').ok_or(EXPECTED)?;
-    let plain = |text: &str, more: &str| {
-        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
-    };
-    let (first, rest) = domain.split_once('.').ok_or(EXPECTED)?;
-    if !plain(local, "_.+-") || !plain(first, "-") || !plain(rest, "-.") {
-        return Err(EXPECTED);
-    }
-    text.parse().map_err(|_| EXPECTED)
-}
-
 /// A port: a number, or a text of digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port(i64);
@@ -221,20 +216,20 @@ impl Port {
 }
 
 impl<'de> Deserialize<'de> for Port {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         struct Read;
         impl Visitor<'_> for Read {
             type Value = Port;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a port")
             }
-            fn visit_i64<E>(self, number: i64) -> Result<Port, E> {
+            fn visit_i64<E>(self, number: i64) -> std::result::Result<Port, E> {
                 Ok(Port(number))
             }
-            fn visit_u64<E>(self, number: u64) -> Result<Port, E> {
+            fn visit_u64<E>(self, number: u64) -> std::result::Result<Port, E> {
                 Ok(Port(i64::try_from(number).unwrap_or(-1)))
             }
-            fn visit_str<E>(self, text: &str) -> Result<Port, E> {
+            fn visit_str<E>(self, text: &str) -> std::result::Result<Port, E> {
                 // A value that is no number is reported later, with the right form.
                 Ok(Port(text.trim().parse().unwrap_or(-1)))
             }
@@ -264,27 +259,30 @@ pub struct Addresses(Vec<String>);
 impl Addresses {
     fn check(&self, field: &str, found: &mut Findings) {
         for (index, one) in self.0.iter().enumerate() {
-            if let Err(fault) = address(one) {
-                found.fault(format!("{field}[{index}]"), fault);
+            if item(one).is_err() {
+                // A name with a comma outside quotes shows in the next part.
+                let next = self.0.get(index + 1).map(String::as_str);
+                found.fault(format!("{field}[{index}]"), part_fault(one, next.as_ref()));
             }
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Addresses {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         struct Read;
         impl<'de> Visitor<'de> for Read {
             type Value = Addresses;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list of addresses, or a text with commas")
             }
-            fn visit_str<E>(self, text: &str) -> Result<Addresses, E> {
+            fn visit_str<E>(self, text: &str) -> std::result::Result<Addresses, E> {
                 let text = text.trim();
-                let all = if text.is_empty() { Vec::new() } else { text.split(',').map(str::to_owned).collect() };
+                let all =
+                    if text.is_empty() { Vec::new() } else { split(text).into_iter().map(str::to_owned).collect() };
                 Ok(Addresses(all))
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Addresses, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> std::result::Result<Addresses, A::Error> {
                 let mut all = Vec::new();
                 // An item that is no text is reported later, by its index.
                 while let Some(one) = list.next_element::<Value>()? {

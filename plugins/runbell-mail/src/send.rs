@@ -1,15 +1,20 @@
 //! One mail over one connection.
 
 use lettre::Address;
+use lettre::message::Mailbox;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
+use lettre::transport::smtp::extension::{Extension, MailParameter};
 use runbell_core::{Error, ErrorKind, MailMessage, Receipt, Result, SendContext};
 
+use crate::address::{bare, mailbox};
 use crate::compose::formatted;
 use crate::failure::{Refusal, Stage, rebuild, refused};
-use crate::params::address;
 use crate::progress::{Memory, Progress};
 use crate::server::Server;
+
+/// What helps where a server does not offer SMTPUTF8 (RFC 6531).
+const NEEDS_UTF8: &str = "the part before the `@` must be ASCII";
 
 /// How many recipients an error names.
 const NAMED: usize = 5;
@@ -24,12 +29,32 @@ pub(crate) async fn send(
     mail: &MailMessage,
     cx: &SendContext<'_>,
 ) -> Result<Receipt> {
-    let bytes = formatted(mail)?;
-    let from = parsed(&mail.from)?;
+    let (from, to) = parsed(mail)?;
     let mut connection = server.connection().await?;
     let mut progress = memory.of(cx.key);
-    let left: Vec<&String> = mail.to.iter().filter(|to| !progress.settles(to)).collect();
-    let outcome = transact(&mut connection, from, &left, &bytes, &mut progress, cx).await;
+    let offers_utf8 = connection.server_info().supports_feature(Extension::SmtpUtfEight);
+    if !offers_utf8 && !bare(&from).is_ascii() {
+        server.keep(connection);
+        let message =
+            format!("the mail server does not offer SMTPUTF8, which the sender's address needs: {NEEDS_UTF8}");
+        return Err(Error::new(ErrorKind::Rejected, message));
+    }
+    let possible: Vec<Mailbox> = to.iter().filter(|to| offers_utf8 || bare(to).is_ascii()).cloned().collect();
+    for address in to.iter().filter(|to| !possible.contains(to)).map(bare) {
+        if !progress.settles(address) {
+            progress.refused.push((address.to_owned(), Refusal::without_utf8()));
+        }
+    }
+    let left: Vec<&Address> = possible.iter().map(|to| &to.email).filter(|to| !progress.settles(to.as_ref())).collect();
+    if left.is_empty() {
+        server.keep(connection);
+        return conclude(memory, mail, progress, Vec::new(), cx);
+    }
+    let bytes = formatted(mail, &from, &possible)?;
+    let needs_utf8 = !bare(&from).is_ascii() || possible.iter().any(|to| !bare(to).is_ascii());
+    let extensions = if needs_utf8 { vec![MailParameter::SmtpUtfEight] } else { Vec::new() };
+    let sender = Mail::new(Some(from.email), extensions);
+    let outcome = transact(&mut connection, sender, &left, &bytes, &mut progress, cx).await;
     match outcome {
         Ok(put_off) => {
             server.keep(connection);
@@ -42,30 +67,32 @@ pub(crate) async fn send(
     }
 }
 
-fn parsed(text: &str) -> Result<Address> {
-    address(text).map_err(|_| Error::new(ErrorKind::Internal, "an address of the mail is none"))
+/// The sender and the recipients of a mail.
+fn parsed(mail: &MailMessage) -> Result<(Mailbox, Vec<Mailbox>)> {
+    let invalid = |_| Error::new(ErrorKind::Internal, "an address of the mail is none");
+    let to = mail.to.iter().map(|to| mailbox(to).map_err(invalid)).collect::<Result<_>>()?;
+    Ok((mailbox(&mail.from).map_err(invalid)?, to))
 }
 
 /// One transaction (RFC 5321 section 3.3). Returns the recipients that were put off.
 async fn transact(
     connection: &mut AsyncSmtpConnection,
-    from: Address,
-    to: &[&String],
+    mail: Mail,
+    to: &[&Address],
     bytes: &[u8],
     progress: &mut Progress,
     cx: &SendContext<'_>,
 ) -> Result<Vec<(String, Refusal)>> {
-    let mail = Mail::new(Some(from), Vec::new());
     connection.command(mail).await.map_err(|error| rebuild(&error, Stage::Sender))?;
     let (mut accepted, mut put_off) = (Vec::new(), Vec::new());
     for to in to {
-        match connection.command(Rcpt::new(parsed(to)?, Vec::new())).await {
-            Ok(_) => accepted.push((*to).clone()),
+        match connection.command(Rcpt::new((*to).clone(), Vec::new())).await {
+            Ok(_) => accepted.push(to.to_string()),
             Err(error) => match Refusal::of(&error) {
                 // 421 concerns the connection, not the recipient.
                 Some(refusal) if refusal.code == 421 => return Err(refused(&refusal, Stage::Recipient)),
-                Some(refusal) if refusal.is_transient() => put_off.push(((*to).clone(), refusal)),
-                Some(refusal) => progress.refused.push(((*to).clone(), refusal)),
+                Some(refusal) if refusal.is_transient() => put_off.push((to.to_string(), refusal)),
+                Some(refusal) => progress.refused.push((to.to_string(), refusal)),
                 None => return Err(rebuild(&error, Stage::Recipient)),
             },
         }
@@ -98,7 +125,9 @@ fn conclude(
     }
     memory.forget(cx.key);
     if !progress.refused.is_empty() {
-        let message = format!("the mail server refuses the recipients {}", named(&progress.refused));
+        let lacks_utf8 = progress.refused.iter().any(|(_, refusal)| *refusal == Refusal::without_utf8());
+        let why = if lacks_utf8 { format!("; without SMTPUTF8 {NEEDS_UTF8}") } else { String::new() };
+        let message = format!("the mail server refuses the recipients {}{why}", named(&progress.refused));
         return Err(Error::new(ErrorKind::Rejected, message).with("accepted", accepted));
     }
     Ok(Receipt { answer: "250".into() })

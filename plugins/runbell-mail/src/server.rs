@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::Rset;
-use lettre::transport::smtp::extension::ClientId;
 use runbell_core::{BuildContext, CA_FILE, Egress, Error, ErrorKind, Result, Secret};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use lettre::transport::smtp::extension::ClientId;
+
 use crate::failure::{Stage, rebuild, unreachable};
+use crate::hello;
 use crate::params::Encryption;
 use crate::plain::Plain;
 
@@ -121,9 +123,9 @@ impl Server {
             .collect();
         // The rules apply to the address that is connected to, not to the name.
         let allowed = self.egress.filter(found, SocketAddr::ip)?;
-        let hello = ClientId::default();
         let mut failed = Error::new(ErrorKind::Unreachable, "the mail server's name has no address").retry();
         for address in allowed {
+            let hello = hello::of_this_machine(address).await;
             match self.greet(address, &hello).await {
                 Ok(connection) => return self.prepare(connection, &hello).await,
                 Err(error) => failed = error,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mail_parser::MessageParser;
 use runbell_core::{MailMessage, Message, Payload, Registry, RunState, SendContext, Sender, Value};
-use runbell_testkit::smtp::FakeSmtp;
+use runbell_testkit::smtp::{FakeSmtp, SmtpFault, Step};
 use runbell_testkit::{TestContext, message_about, sample_message, sample_step};
 use serde_json::{Value as Json, json};
 
@@ -53,6 +53,76 @@ async fn three_hundred_recipients_get_one_mail() {
     let parsed = MessageParser::default().parse(&text).expect("a mail");
     let to: Vec<&str> = parsed.to().expect("recipients").iter().filter_map(|one| one.address()).collect();
     assert_eq!(to, everybody);
+}
+
+async fn sent(sender: &Arc<dyn Sender>, key: &str) -> runbell_core::Result<runbell_core::Receipt> {
+    let message = sample_message(key);
+    let payload = sender.render(&message).expect("rendered").payload;
+    let written = AtomicBool::new(false);
+    let cx = SendContext::new(message.key, 1, Instant::now() + Duration::from_secs(20), message.at, &written);
+    sender.send(&payload, &cx).await
+}
+
+#[tokio::test]
+async fn names_stand_in_the_head_and_bare_addresses_on_the_envelope() {
+    let peer = FakeSmtp::start().await;
+    let sender = sender(
+        peer.port(),
+        json!({
+            "sender_address": "Run Bot <runs@corp.test>",
+            "email_addresses": ["Doe, Jane <jane@corp.test>", "Jürgen <j@müller.example>", "jane@corp.test"],
+            "default_email_addresses": "\"Li, Wei\" <li@corp.test>, JANE@corp.test",
+        }),
+    );
+    sent(&sender, "names").await.expect("sent");
+    let mail = peer.take_mails().remove(0);
+    assert_eq!(mail.from, "runs@corp.test");
+    assert_eq!(mail.to, ["jane@corp.test", "j@xn--mller-kva.example", "li@corp.test"]);
+    assert!(!mail.is_utf8 && mail.head().is_ascii(), "{}", mail.head());
+    let text = mail.text();
+    let parsed = MessageParser::default().parse(&text).expect("a mail");
+    let names = |list: Option<&mail_parser::Address<'_>>| -> Vec<Option<String>> {
+        list.expect("addresses").iter().map(|one| one.name().map(str::to_owned)).collect()
+    };
+    assert_eq!(names(parsed.from()), [Some("Run Bot".to_owned())]);
+    assert_eq!(names(parsed.to()), ["Doe, Jane", "Jürgen", "Li, Wei"].map(|name| Some(name.to_owned())));
+    // The domain of the Message-ID is the bare one.
+    assert!(parsed.message_id().is_some_and(|id| id.ends_with("@corp.test")), "{:?}", parsed.message_id());
+}
+
+#[tokio::test]
+async fn a_local_part_beyond_ascii_needs_smtputf8() {
+    let peer = FakeSmtp::start().await;
+    let both = json!({ "email_addresses": ["jürgen@müller.example", "ada@example.com"] });
+    let sender_of = |more: &Json| sender(peer.port(), more.clone());
+    let error = sent(&sender_of(&both), "ascii").await.expect_err("one is refused").to_string();
+    assert!(error.contains("jürgen@xn--mller-kva.example") && error.contains("SMTPUTF8"), "{error}");
+    let mail = peer.take_mails().remove(0);
+    assert_eq!((mail.to.as_slice(), mail.is_utf8), (&["ada@example.com".to_owned()][..], false));
+    assert!(mail.head().is_ascii(), "{}", mail.head());
+    let from = json!({ "sender_address": "läufe@example.com" });
+    let error = sent(&sender_of(&from), "from").await.expect_err("refused").to_string();
+    assert!(error.contains("sender's address") && error.contains("SMTPUTF8"), "{error}");
+    peer.offer_utf8();
+    let fresh = FakeSmtp::start().await;
+    fresh.offer_utf8();
+    sent(&sender(fresh.port(), both), "utf8").await.expect("sent");
+    let mail = fresh.take_mails().remove(0);
+    assert_eq!(mail.to, ["jürgen@xn--mller-kva.example", "ada@example.com"]);
+    assert!(mail.is_utf8 && mail.head().contains("jürgen@xn--mller-kva.example"), "{}", mail.head());
+}
+
+#[tokio::test]
+async fn a_machine_gives_a_host_name_or_its_own_address() {
+    let peer = FakeSmtp::start().await;
+    sent(&sender(peer.port(), json!({})), "hello").await.expect("sent");
+    let hello = peer.take_mails().remove(0).hello;
+    // This machine's name may be qualified; else the client's own side of the connection stands in its place.
+    assert!(hello == "[127.0.0.1]" || (hello.contains('.') && !hello.contains('_')), "{hello}");
+    let deaf = FakeSmtp::start().await;
+    deaf.fault(Step::Hello, SmtpFault::Say("501 5.5.4 invalid EHLO argument".to_owned()), 1);
+    let error = sent(&sender(deaf.port(), json!({})), "deaf").await.expect_err("refused").to_string();
+    assert!(error.contains("refuses the name of this machine"), "{error}");
 }
 
 #[test]

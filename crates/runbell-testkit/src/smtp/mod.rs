@@ -5,6 +5,7 @@ mod session;
 mod tls;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpListener;
@@ -50,6 +51,7 @@ impl FakeSmtp {
         let address = listener.local_addr().expect("its address");
         let login = login.map(|(user, password)| (user.to_owned(), password.to_owned()));
         let state = Arc::new(State {
+            offers_utf8: AtomicBool::new(false),
             acceptor,
             tls,
             login,
@@ -70,6 +72,11 @@ impl FakeSmtp {
             }
         });
         FakeSmtp { address, state, accepting }
+    }
+
+    /// Offers SMTPUTF8 (RFC 6531) from now on.
+    pub fn offer_utf8(&self) {
+        self.state.offers_utf8.store(true, Ordering::SeqCst);
     }
 
     /// Where it listens.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -64,6 +65,10 @@ pub struct ReceivedMail {
     pub from: String,
     /// The envelope's recipients.
     pub to: Vec<String>,
+    /// The name that the client gave in EHLO.
+    pub hello: String,
+    /// Whether the client asked for SMTPUTF8.
+    pub is_utf8: bool,
     /// The mail as it was sent, without the closing dot.
     pub data: Vec<u8>,
     /// Whether the connection was encrypted.
@@ -103,6 +108,7 @@ pub(super) struct Seen {
 }
 
 pub(super) struct State {
+    pub(super) offers_utf8: AtomicBool,
     pub(super) acceptor: Option<TlsAcceptor>,
     pub(super) tls: Tls,
     pub(super) login: Option<(String, String)>,

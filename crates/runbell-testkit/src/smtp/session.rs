@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +20,8 @@ struct Session<'s> {
     stream: BufReader<Box<dyn Stream>>,
     encrypted: bool,
     login: Option<(String, String)>,
+    hello: String,
+    is_utf8: bool,
 }
 
 /// What a fault leaves of a conversation.
@@ -34,8 +37,14 @@ pub(super) async fn serve(state: &State, stream: TcpStream) -> io::Result<()> {
         (Some(acceptor), Tls::Implicit) => Box::new(acceptor.accept(stream).await?),
         _ => Box::new(stream),
     };
-    let mut session =
-        Session { state, stream: BufReader::new(stream), encrypted: state.tls == Tls::Implicit, login: None };
+    let mut session = Session {
+        state,
+        stream: BufReader::new(stream),
+        encrypted: state.tls == Tls::Implicit,
+        login: None,
+        hello: String::new(),
+        is_utf8: false,
+    };
     if let Next::Usual = session.step(Step::Greeting, "", None).await? {
         session.say("220 localhost ESMTP fake").await?;
     }
@@ -121,7 +130,10 @@ impl Session<'_> {
                 continue;
             }
             match step {
-                Step::Hello => self.hello().await?,
+                Step::Hello => {
+                    self.hello = line.split_once(' ').map(|(_, name)| name.to_owned()).unwrap_or_default();
+                    self.hello().await?;
+                }
                 Step::StartTls if self.acceptor().is_none() => self.say("502 5.5.1 not here").await?,
                 Step::StartTls => {
                     self.say("220 go on").await?;
@@ -133,6 +145,7 @@ impl Session<'_> {
                 }
                 Step::Sender => {
                     (from, to) = (Some(address()), Vec::new());
+                    self.is_utf8 = line.ends_with(" SMTPUTF8");
                     self.say("250 2.1.0 ok").await?;
                 }
                 Step::Recipient if from.is_none() => self.say("503 5.5.1 who is it from?").await?,
@@ -157,6 +170,9 @@ impl Session<'_> {
         let mut lines = vec!["localhost", "8BITMIME"];
         if self.state.tls == Tls::StartTls && !self.encrypted {
             lines.push("STARTTLS");
+        }
+        if self.state.offers_utf8.load(Ordering::SeqCst) {
+            lines.push("SMTPUTF8");
         }
         lines.push("AUTH PLAIN LOGIN");
         let last = lines.len() - 1;
@@ -232,7 +248,9 @@ impl Session<'_> {
         if let Next::Answered = self.step(Step::Content, "the mail", None).await? {
             return Ok(());
         }
-        let mail = ReceivedMail { from, to, data, encrypted: self.encrypted, login: self.login.clone() };
+        let (hello, is_utf8) = (self.hello.clone(), self.is_utf8);
+        let mail =
+            ReceivedMail { from, to, hello, is_utf8, data, encrypted: self.encrypted, login: self.login.clone() };
         self.state.seen.send_modify(|seen| seen.mails.push(mail));
         self.say("250 2.0.0 taken").await
     }
