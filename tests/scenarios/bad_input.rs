@@ -45,14 +45,66 @@ fn faults_of_the_configuration_stop_everything_before_it_starts() {
         (vec!["--label".to_owned(), "team".to_owned()], vec!["--label", "name=value"]),
     ];
     for (args, parts) in cases {
-        let mut command = runbell(&["run"]);
-        let said = say(command.args(&args).args(["--", "sh", "-c", "echo ran"]));
-        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{args:?}: {}", said.err);
-        for part in parts {
-            assert!(said.err.contains(part), "{args:?}: {part:?} is not in {}", said.err);
+        let mut strict = runbell(&["run", "--strict"]);
+        let mut runs = vec![(say(strict.args(&args).args(["--", "sh", "-c", "echo ran"])), (Some(2), ""))];
+        // A label is no notification, and a wrong one is a wrong command line.
+        if args[0] != "--label" {
+            let said = say(runbell(&["run"]).args(&args).args(["--", "sh", "-c", "echo ran; exit 7"]));
+            assert!(said.err.contains("warning: ") && said.err.contains("Run failed"), "{args:?}: {}", said.err);
+            runs.push((said, (Some(7), "ran\n")));
         }
-        assert!(!said.err.contains("panicked"), "{}", said.err);
+        for (said, (code, out)) in runs {
+            assert_eq!((said.code, said.out.as_str()), (code, out), "{args:?}: {}", said.err);
+            for part in &parts {
+                assert!(said.err.contains(part), "{args:?}: {part:?} is not in {}", said.err);
+            }
+            assert!(!said.err.contains("panicked"), "{}", said.err);
+        }
     }
+}
+
+#[tokio::test]
+async fn one_notification_at_fault_leaves_the_others_alone() {
+    let (folder, peer) = (Folder::new(), runbell_testkit::FakeHttp::start().await);
+    let file = json!([
+        { "kind": "webhook", "name": "good", "when": ["error"], "params": { "url": peer.url("/good") } },
+        { "kind": "webhook", "name": "bad", "params": { "url": "${RUNBELL_TEST_UNSET}" } },
+        { "kind": "pager", "name": "unknown" },
+        { "kind": "slack", "name": "no-hook" },
+    ]);
+    let config = configured(&folder, &file);
+    let spec = format!("webhook:url={}", peer.url("/spec"));
+    let mut command =
+        runbell(&["run", "-c", &config, "--notify", "pager", "--notify", &spec, "--", "sh", "-c", "exit 3"]);
+    // As in a fork's pipeline: the secret is there, and empty. No file of authorities either, and nothing asked for it.
+    command.env("SLACK_WEBHOOK", "").env("RUNBELL_SERVER", "").env("RUNBELL_UI_URL", "");
+    let said = tokio::task::spawn_blocking(move || say(&mut command)).await.expect("no panic");
+    assert_eq!(said.code, Some(3), "{}", said.err);
+    let mut paths: Vec<String> = peer.requests().iter().map(|request| request.path.clone()).collect();
+    paths.sort();
+    assert_eq!(paths, ["/good", "/spec"], "{}", said.err);
+    for part in ["[1].params.url", "RUNBELL_TEST_UNSET", "`pager` is not linked", "no-hook", "webhook"] {
+        assert!(said.err.contains(part), "{part}: {}", said.err);
+    }
+}
+
+#[test]
+fn a_variable_without_a_value_is_unset() {
+    let mut command = runbell(&["run", "--", "true"]);
+    command.env("RUNBELL_CONFIG", "").env("RUNBELL_CA_FILE", "").env("RUNBELL_LOG", "").env("RUNBELL_TOKEN", "");
+    let said = say(&mut command);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.err.contains("Run completed") && !said.err.contains("warning"), "{}", said.err);
+    let mut command = runbell(&["run", "--notify", "webhook:url=${SLACK_WEBHOOK}", "--", "true"]);
+    let said = say(command.env("SLACK_WEBHOOK", ""));
+    assert!(said.code == Some(0) && said.err.contains("`SLACK_WEBHOOK` is not set, or empty"), "{}", said.err);
+    let mut command = runbell(&["run", "--notify", "webhook:url=http://127.0.0.1:9/", "--", "true"]);
+    let said = say(command.env("RUNBELL_CA_FILE", "/nope"));
+    assert!(
+        said.code == Some(0) && said.err.contains("RUNBELL_CA_FILE: the file it names does not exist"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]

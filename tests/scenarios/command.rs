@@ -7,6 +7,8 @@ use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use runbell_testkit::{FakeAnswer, FakeHttp};
+
 use crate::tools::{Folder, SIGNAL_TELLER, runbell, say, say_with};
 
 #[test]
@@ -203,8 +205,33 @@ fn a_signal_to_runbell_alone_is_forwarded_once_and_aborts() {
         assert_eq!(told.line(), "got SIGUSR1", "{name} came once");
         let (code, err) = told.end();
         assert_eq!(code, Some(0));
-        assert!(err.contains("Run aborted in project default"), "{err}");
+        // A terminal that went away stopped nothing: the command went on to a good end.
+        let end = if signal == Signal::HUP { "completed" } else { "aborted" };
+        assert!(err.contains(&format!("Run {end} in project default")), "{err}");
     }
+}
+
+#[tokio::test]
+async fn the_same_signal_twice_at_once_gives_nothing_up() {
+    let peer = FakeHttp::start().await;
+    let (slow, hold) = FakeAnswer::ok().held();
+    peer.answer(slow);
+    let spec = format!("webhook:url={},name=w", peer.url("/x"));
+    let mut command = runbell(&["run", "--notify", &spec, "--", "sh", "-c", "echo ready; exec sleep 60"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+    out.read_line(&mut String::new()).expect("it is ready");
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::TERM).expect("it runs");
+    // The command is gone and its notification under way when the second one comes, as from `timeout` of coreutils.
+    peer.until_requests(1).await;
+    kill_process(pid, Signal::TERM).expect("it runs");
+    kill_process(pid, Signal::HUP).expect("it runs");
+    hold.release();
+    let said = tokio::task::spawn_blocking(move || child.wait_with_output()).await.expect("no panic").expect("it ends");
+    let err = String::from_utf8_lossy(&said.stderr);
+    assert_eq!((said.status.code(), err.as_ref()), (Some(143), ""));
+    assert_eq!(peer.requests()[0].json()["runs"][0]["status"]["state"], "aborted");
 }
 
 #[test]

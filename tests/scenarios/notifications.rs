@@ -76,9 +76,12 @@ async fn secrets_by_name_come_from_the_environment() {
         assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
     }
     assert_eq!(peer.requests().len(), 2);
-    let said = run(&["-c", &config, "--", "sh", "-c", "echo ran"], &[]).await;
-    assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
-    assert!(said.err.contains("environment variable `HOOKS` is not set"), "{}", said.err);
+    for (more, code, out) in [(&["--strict"][..], 2, ""), (&[], 0, "ran\n")] {
+        let args = [more, &["-c", &config, "--", "sh", "-c", "echo ran"]].concat();
+        let said = run(&args, &[]).await;
+        assert_eq!((said.code, said.out.as_str()), (Some(code), out));
+        assert!(said.err.contains("environment variable `HOOKS` is not set"), "{}", said.err);
+    }
 }
 
 #[tokio::test]

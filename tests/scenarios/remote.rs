@@ -481,7 +481,7 @@ async fn usage_is_checked_before_the_command_starts() {
         (vec!["--server", "http://h", "--fallback", "remote"], "local"),
         (vec!["--server", "http://h", "--notify", "webhook:method=PUT"], "params.url: is required"),
     ] {
-        let args: Vec<&str> = ["run"].into_iter().chain(args).chain(["--", "touch", touch]).collect();
+        let args: Vec<&str> = ["run", "--strict"].into_iter().chain(args).chain(["--", "touch", touch]).collect();
         let said = say(&mut command(&folder, &args));
         assert_eq!(said.code, Some(2), "{args:?}: {}", said.err);
         assert!(said.err.contains(part) && !said.err.contains("secret"), "{args:?}: {}", said.err);
@@ -493,7 +493,7 @@ async fn usage_is_checked_before_the_command_starts() {
 async fn a_mail_may_leave_its_server_to_the_server() {
     let (folder, peer) = (Folder::new(), server().await);
     let spec = "mail:email_addresses=team@example.com";
-    let said = say(&mut command(&folder, &["run", "--notify", spec, "--", "true"]));
+    let said = say(&mut command(&folder, &["run", "--strict", "--notify", spec, "--", "true"]));
     assert!(said.code == Some(2) && said.err.contains("params.server_host: is required"), "{}", said.err);
     let said = say(&mut command(&folder, &["run", "--server", &peer.url(""), "--notify", spec, "--", "true"]));
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
@@ -520,7 +520,7 @@ async fn a_variable_that_is_empty_names_no_server() {
     let said = say(args.env("RUNBELL_SERVER", ""));
     assert_eq!(said.code, Some(0), "{}", said.err);
     assert!(said.err.contains("Run completed"), "{}", said.err);
-    let said = say(&mut command(&folder, &["run", "--server", "", "--", "true"]));
+    let said = say(&mut command(&folder, &["run", "--strict", "--server", "", "--", "true"]));
     assert!(said.code == Some(2) && said.err.contains("--server: is required"), "{}", said.err);
 }
 

@@ -18,7 +18,7 @@ struct Terminal {
 impl Terminal {
     /// Starts `command` as the leader of a session whose terminal this is. `setsid` (util-linux) makes it so.
     fn start(command: &Command) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
         grantpt(&master).expect("granted");
         unlockpt(&master).expect("unlocked");
         let name = ptsname(&master, Vec::new()).expect("a name").into_string().expect("UTF-8");
@@ -115,8 +115,37 @@ fn a_second_control_c_does_not_wait_for_the_news() {
     terminal.press(b"\x03");
     let (code, seen) = terminal.end();
     assert_eq!(code, Some(0), "{seen}");
-    assert!(seen.contains("notifications given up"), "{seen}");
+    assert!(seen.contains("notifications given up: webhook-1 (completed)"), "{seen}");
     assert!(started.elapsed().as_secs() < 8, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_person_reads_what_the_end_waits_for() {
+    let hole = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let spec = format!("webhook:name=hook,url=http://{}/x", hole.local_addr().expect("an address"));
+    let mut terminal = Terminal::start(&runbell(&["run", "--notify", &spec, "--", "true"]));
+    terminal.until("waiting for hook (127.0.0.1); ^C ends");
+    terminal.press(b"\x03");
+    let (code, seen) = terminal.end();
+    assert_eq!(code, Some(0), "{seen}");
+}
+
+#[tokio::test]
+async fn a_terminal_that_goes_away_signals_the_command_and_loses_no_notification() {
+    let peer = runbell_testkit::FakeHttp::start().await;
+    let spec = format!("webhook:url={}", peer.url("/x"));
+    let script = "trap 'exit 0' HUP; echo ready; while :; do sleep 0.05; done";
+    let mut terminal = Terminal::start(&runbell(&["run", "--notify", &spec, "--", "sh", "-c", script]));
+    terminal.until("ready");
+    let Terminal { master, mut child, .. } = terminal;
+    drop(master);
+    peer.until_requests(1).await;
+    let status = &peer.requests()[0].json()["runs"][0]["status"];
+    assert_eq!(
+        (&status["state"], &status["status_text"]),
+        (&"completed".into(), &"received SIGHUP, then exit code 0".into())
+    );
+    tokio::task::spawn_blocking(move || child.wait()).await.expect("no panic").expect("it ends");
 }
 
 #[test]

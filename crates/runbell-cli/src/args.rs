@@ -98,8 +98,12 @@ pub(crate) struct RunArgs {
     pub(crate) results: Option<PathBuf>,
     /// Put the last N lines of CMD's standard error into the text of a failure. Its standard error is a pipe then, which
     /// ends with runbell.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), allow_negative_numbers = true)]
     pub(crate) tail: Option<u16>,
+    /// Do not start CMD when a notification, its file or the server is at fault: exit with 2. Without it the fault is a warning,
+    /// and the other notifications are sent.
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Report CMD's start and end to this server, which sends the notifications.
     #[arg(long, value_name = "URL", env = "RUNBELL_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,

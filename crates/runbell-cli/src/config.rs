@@ -7,6 +7,14 @@ use runbell::{Finding, FindingCode, Notification, Registry, text};
 
 use crate::{documents, expand, output, spec};
 
+/// The notifications that are configured, and what is wrong with the others.
+#[derive(Default)]
+pub(crate) struct Configured {
+    pub(crate) notifications: Vec<Notification>,
+    /// Every fault, one line each.
+    pub(crate) faults: Vec<String>,
+}
+
 /// Everything that is configured beside the runs' own notifications.
 ///
 /// # Errors
@@ -16,35 +24,36 @@ pub(crate) fn notifications(
     specs: &[String],
     registry: &Registry,
 ) -> anyhow::Result<Vec<Notification>> {
-    notifications_but(file, specs, registry, |_, _| false)
+    let Configured { notifications, faults } = configured(file, specs, registry, |_, _| false)?;
+    if faults.is_empty() { Ok(notifications) } else { bail!("{}", faults.join("\n")) }
 }
 
-/// As [`notifications`], without the faults that are `left` to a server.
+/// As [`notifications`], with the faults beside the notifications that have none; without those that are `left` to a server.
 ///
 /// # Errors
-/// As [`notifications`].
-pub(crate) fn notifications_but(
+/// When the kinds of this program cannot be registered.
+pub(crate) fn configured(
     file: Option<&Path>,
     specs: &[String],
     registry: &Registry,
     left: impl Fn(&Notification, &Finding) -> bool,
-) -> anyhow::Result<Vec<Notification>> {
-    let mut all = match file {
-        Some(path) => from_file(path)?,
-        None => Vec::new(),
-    };
+) -> anyhow::Result<Configured> {
+    let Configured { notifications: mut all, mut faults } = file.map(from_file).unwrap_or_default();
     for (index, given) in specs.iter().enumerate() {
-        let notification = spec::parse(given, registry, index + 1)?;
-        if all.iter().any(|other| other.name == notification.name) {
-            bail!("--notify: name `{}` is taken; give another one with name=…", text::one_line(&notification.name, 80));
+        match spec::parse(given, registry, index + 1) {
+            Ok(notification) if all.iter().any(|other| other.name == notification.name) => faults.push(format!(
+                "--notify: name `{}` is taken; give another one with name=…",
+                text::one_line(&notification.name, 80)
+            )),
+            Ok(notification) => all.push(notification),
+            Err(error) => faults.push(format!("{error:#}")),
         }
-        all.push(notification);
     }
     let builder = crate::surroundings::notifier()?;
-    let mut faults = Vec::new();
-    for notification in &all {
+    all.retain(|notification| {
         let name = text::one_line(&notification.name, 80);
         let found = builder.check_one(notification);
+        let before = faults.len();
         let ours = found.faults().filter(|fault| !left(notification, fault));
         faults.extend(ours.map(|fault| format!("notification `{name}`: {fault}")));
         // The field of a secret matters in files that are shared; `check` reports it.
@@ -54,22 +63,29 @@ pub(crate) fn notifications_but(
         for warning in found.warnings().filter(is_shown) {
             output::complain(&format!("warning: notification `{name}`: {warning}"));
         }
-    }
-    if faults.is_empty() { Ok(all) } else { bail!("{}", faults.join("\n")) }
+        faults.len() == before
+    });
+    Ok(Configured { notifications: all, faults })
 }
 
-fn from_file(path: &Path) -> anyhow::Result<Vec<Notification>> {
-    let mut document = documents::parse(path, &documents::read_text(path)?)?;
+fn from_file(path: &Path) -> Configured {
+    let name = documents::shown(path);
+    let read = documents::read_text(path).and_then(|text| documents::parse(path, &text));
+    let mut document = match read {
+        Ok(document) => document,
+        Err(error) => return Configured { notifications: Vec::new(), faults: vec![format!("{error:#}")] },
+    };
     let mut faults = expand::document(&mut document, path);
     let (notifications, found) = Notification::parse_list(&document);
-    let name = documents::shown(path);
     faults.extend(found.faults().cloned());
-    if !faults.is_empty() {
-        let lines: Vec<String> = faults.iter().map(|fault| format!("{name}: {fault}")).collect();
-        bail!("{}", lines.join("\n"));
-    }
     for warning in found.warnings() {
         output::complain(&format!("warning: {name}: {warning}"));
     }
-    Ok(notifications.into_iter().map(|(_, notification)| notification).collect())
+    let list = if document.get("notifications").is_some() { "notifications" } else { "" };
+    let is_faulty = |index: usize| faults.iter().any(|fault| fault.is_about(&format!("{list}[{index}]")));
+    let good = notifications.into_iter().filter(|(index, _)| !is_faulty(*index));
+    Configured {
+        notifications: good.map(|(_, notification)| notification).collect(),
+        faults: faults.iter().map(|fault| format!("{name}: {fault}")).collect(),
+    }
 }

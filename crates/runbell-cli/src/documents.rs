@@ -7,6 +7,8 @@ use anyhow::{Context as _, bail};
 use runbell::value::read;
 use runbell::{Value, text};
 
+use crate::output;
+
 /// The largest file that is read: 256 MiB.
 const LARGEST: u64 = 256 << 20;
 
@@ -20,6 +22,7 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     let read = |source: &mut dyn std::io::Read, bytes: &mut Vec<u8>| source.take(LARGEST + 1).read_to_end(bytes);
     if path == Path::new("-") {
+        output::say_what_is_read();
         read(&mut std::io::stdin(), &mut bytes)
     } else {
         std::fs::File::open(path).and_then(|mut file| read(&mut file, &mut bytes))

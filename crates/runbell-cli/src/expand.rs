@@ -4,7 +4,7 @@ use std::path::Path;
 
 use runbell::{Finding, FindingCode, Level, Value};
 
-use crate::documents;
+use crate::{documents, surroundings};
 
 /// Expands every text of a notification file; files named in it are found beside it.
 pub(crate) fn document(document: &mut Value, path: &Path) -> Vec<Finding> {
@@ -65,9 +65,11 @@ fn variables(text: &str) -> Result<String, String> {
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             return Err("has `${…}` around something that is no variable name; write $${ for a literal one".to_owned());
         }
-        match std::env::var(name) {
-            Ok(value) => out.push_str(&value),
-            Err(_) => return Err(format!("uses ${{{name}}}, but the environment variable `{name}` is not set")),
+        match surroundings::variable(name) {
+            Some(value) => out.push_str(&value),
+            None => {
+                return Err(format!("uses ${{{name}}}, but the environment variable `{name}` is not set, or empty"));
+            }
         }
         rest = &rest[start + end + 1..];
     }
@@ -93,7 +95,9 @@ mod tests {
             ("$${HOME}", Ok("${HOME}")),
             (
                 "${RUNBELL_TEST_UNSET}",
-                Err("uses ${RUNBELL_TEST_UNSET}, but the environment variable `RUNBELL_TEST_UNSET` is not set"),
+                Err(
+                    "uses ${RUNBELL_TEST_UNSET}, but the environment variable `RUNBELL_TEST_UNSET` is not set, or empty",
+                ),
             ),
             ("${", Err("has `${` without `}`; write $${ for a literal one")),
             ("${a-b}", Err("has `${…}` around something that is no variable name; write $${ for a literal one")),

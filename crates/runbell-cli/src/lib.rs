@@ -27,6 +27,7 @@ mod surroundings;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Cli, SpoolVerb, Verb};
@@ -34,7 +35,7 @@ use crate::exit::{DONE, USAGE};
 
 /// The whole program: reads the command line, carries it out, returns its exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| misuse(&error));
     let serves = matches!(cli.verb, Verb::Serve(_));
     log(serves.then_some("info"));
     let mut builder = match serves {
@@ -58,6 +59,25 @@ pub fn main() -> ExitCode {
             ExitCode::from(USAGE)
         }
     }
+}
+
+/// Ends the program for a command line that cannot be read.
+fn misuse(error: &clap::Error) -> ! {
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(word) = error.get(ContextKind::InvalidSubcommand)
+    {
+        let (word, verbs) = (word.to_string(), Cli::command());
+        let near = runbell::nearest(&word, verbs.get_subcommands().map(clap::Command::get_name));
+        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        let shown = runbell::text::one_line(&command.join(" "), 200);
+        output::complain(&format!(
+            "`{}` is no verb of runbell; {near}To run a command: runbell run -- {shown}\nAll verbs: runbell --help",
+            runbell::text::one_line(&word, 80)
+        ));
+        std::process::exit(i32::from(USAGE));
+    }
+    error.exit()
 }
 
 async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
@@ -86,7 +106,7 @@ async fn carry_out(verb: Verb) -> anyhow::Result<u8> {
 
 /// Logs to standard error when `RUNBELL_LOG` asks for it: `debug`, `runbell_http=trace`, …
 fn log(default: Option<&str>) {
-    let Some(directives) = std::env::var("RUNBELL_LOG").ok().or(default.map(str::to_owned)) else { return };
+    let Some(directives) = surroundings::variable("RUNBELL_LOG").or(default.map(str::to_owned)) else { return };
     let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(directives);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(output::colour()).init();
 }

@@ -17,9 +17,21 @@ pub(crate) struct StoreOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigFile {
-    /// Notifications for every run: YAML, TOML or JSON.
-    #[arg(short, long = "config", value_name = "FILE", env = "RUNBELL_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
+    /// Notifications for every run: YAML, TOML or JSON [env: RUNBELL_CONFIG].
+    #[arg(short, long = "config", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// The file that is named here or by the variable. An empty variable names none.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(file_of_environment)
+    }
+}
+
+/// The file that the environment names.
+pub(crate) fn file_of_environment() -> Option<PathBuf> {
+    std::env::var_os("RUNBELL_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -130,6 +130,13 @@ pub(crate) fn complain(message: &str) {
     let _ = writeln!(std::io::stderr(), "runbell: {text}");
 }
 
+/// Says that documents are read from a terminal, where the program would seem to hang.
+pub(crate) fn say_what_is_read() {
+    if std::io::stdin().is_terminal() {
+        complain("reading standard input; end it with ^D, or name a FILE");
+    }
+}
+
 /// A table for a terminal.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();

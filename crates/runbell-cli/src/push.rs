@@ -23,7 +23,7 @@ const AT_ONCE: usize = 64;
 const WAITING: usize = 1_024;
 
 fn open(args: &DocumentArgs) -> anyhow::Result<(Notifier, Source)> {
-    let notifications = config::notifications(args.config.config.as_deref(), &[], &runbell::registry()?)?;
+    let notifications = config::notifications(args.config.path().as_deref(), &[], &runbell::registry()?)?;
     let notifier = crate::surroundings::notifier()?.notifications(notifications).build()?;
     Ok((notifier, Source::open(&args.file)?))
 }

@@ -1,12 +1,11 @@
 //! `runbell send-test`: a sample through configured notifications.
 
-use std::path::PathBuf;
-
 use anyhow::bail;
 use runbell::{Notification, Status, text};
 
 use crate::args::SendTestArgs;
 use crate::exit::{DONE, NOT_DELIVERED};
+use crate::options::file_of_environment;
 use crate::{config, output, push};
 
 pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
@@ -48,18 +47,17 @@ pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
 /// The notifications, and which of them to try.
 fn chosen(args: &SendTestArgs) -> anyhow::Result<(Vec<Notification>, Vec<String>)> {
     let registry = runbell::registry()?;
-    let from_environment = || std::env::var_os("RUNBELL_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
     match (&args.config, args.given.as_slice()) {
         (Some(file), names) => {
             let all = config::notifications(Some(file), &[], &registry)?;
             Ok((all, names.to_vec()))
         }
-        (None, []) => match from_environment() {
+        (None, []) => match file_of_environment() {
             Some(file) => Ok((config::notifications(Some(&file), &[], &registry)?, Vec::new())),
             None => bail!("send-test: give a SPEC such as slack:webhook=…, or a file with -c"),
         },
         (None, given) => {
-            if let Some(file) = from_environment().filter(|_| given.iter().all(|given| !given.contains(':'))) {
+            if let Some(file) = file_of_environment().filter(|_| given.iter().all(|given| !given.contains(':'))) {
                 // With a file in the environment it is a name, unless it can only be a kind.
                 let all = config::notifications(Some(&file), &[], &registry);
                 let is_name = |given: &String| all.as_ref().is_ok_and(|all| all.iter().any(|it| it.name == *given));

@@ -34,7 +34,10 @@ impl Source {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let name = shown(path);
         let input: Box<dyn Read + Send> = match path == Path::new("-") {
-            true => Box::new(io::stdin()),
+            true => {
+                crate::output::say_what_is_read();
+                Box::new(io::stdin())
+            }
             false => Box::new(File::open(path).with_context(|| format!("{name}: cannot be read"))?),
         };
         let (sender, chunks) = mpsc::channel(AHEAD);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use runbell::{Notification, RegisteredKind, Registry, Value, schema, text, value};
+use runbell::{Notification, RegisteredKind, Registry, Value, nearest, schema, text, value};
 use serde_json::Value as Json;
 
 use crate::expand;
@@ -89,12 +89,12 @@ fn expanded(text: &str) -> Result<String, String> {
 
 fn from_pairs(rest: &str, kind: &RegisteredKind) -> anyhow::Result<Vec<(String, Value)>> {
     let mut fields: Vec<(String, Value)> = Vec::new();
-    for pair in split_pairs(rest) {
+    for pair in split_pairs(rest, |name| begins_pair(name, kind)) {
         let kind_name = kind.registration().kind;
         let Some((name, raw)) = pair.split_once('=').filter(|(name, _)| is_name(name.trim())) else {
-            bail!(
-                "--notify {kind_name}: expected name=value after the colon; a value with commas may hold them anywhere"
-            );
+            let param = url_param(kind).filter(|_| pair.contains("://"));
+            let example = param.map_or_else(|| "name=value".to_owned(), |param| format!("{param}=https://…"));
+            bail!("--notify {kind_name}: expected name=value after the colon; write {kind_name}:{example}");
         };
         let name = name.trim();
         if fields.iter().any(|(other, _)| other == name) {
@@ -112,13 +112,30 @@ fn from_pairs(rest: &str, kind: &RegisteredKind) -> anyhow::Result<Vec<(String, 
     Ok(fields)
 }
 
-/// Splits at commas that stand before `name=`, and at no other.
-fn split_pairs(text: &str) -> Vec<&str> {
+/// Whether `name=` behind a comma begins a new pair: a field or a param, also a misspelt one. Anything else belongs to the value
+/// before it, such as `b=2` in `url=http://h/x?a=1,b=2`.
+fn begins_pair(name: &str, kind: &RegisteredKind) -> bool {
+    let known = || {
+        let properties = kind.schema().get("properties").and_then(Json::as_object);
+        let params = properties.into_iter().flat_map(|properties| properties.keys()).map(String::as_str);
+        RESERVED.into_iter().chain([runbell::SECRET_KEY]).chain(params)
+    };
+    // Of short names nearly every other one is near.
+    known().any(|other| other == name) || (name.len() > 3 && nearest(name, known()).is_some())
+}
+
+/// The param of a kind that holds its target's URL.
+fn url_param(kind: &RegisteredKind) -> Option<&'static str> {
+    ["url", "webhook"].into_iter().find(|name| schema::property(kind.schema(), name).is_some())
+}
+
+/// Splits at commas that stand before a `name=` that begins a pair, and at no other.
+fn split_pairs(text: &str, begins: impl Fn(&str) -> bool) -> Vec<&str> {
     let mut pairs = Vec::new();
     let mut start = 0;
     for (comma, _) in text.match_indices(',') {
         let next = &text[comma + 1..];
-        if next.split_once('=').is_some_and(|(name, _)| is_name(name.trim())) {
+        if next.split_once('=').is_some_and(|(name, _)| is_name(name.trim()) && begins(name.trim())) {
             pairs.push(&text[start..comma]);
             start = comma + 1;
         }
@@ -198,6 +215,13 @@ mod tests {
         assert_eq!(Value::Map(pairs.params).to_json(), r#"{"method":"PUT","verify_ssl":false,"timeout_secs":5}"#);
         assert_eq!((pairs.message.as_str(), pairs.when.len()), ("a, b", 1));
 
+        let query = read("webhook:url=http://h/x?a=1,b=2,c=3,name=n").expect("valid");
+        assert_eq!(query.secret_params.get("url"), Some(&Value::from("http://h/x?a=1,b=2,c=3")));
+        assert_eq!(query.name, "n");
+        // A param that is misspelt is one all the same: its check says what was meant.
+        let misspelt = read("webhook:url=http://h/,metod=PUT").expect("valid");
+        assert_eq!(misspelt.params.get("metod"), Some(&Value::from("PUT")));
+
         let json = read(r#"webhook:{"url": "http://h/", "headers": {"X": "y"}, "name": "n"}"#).expect("valid");
         assert_eq!(Value::Map(json.secret_params).to_json(), r#"{"url":"http://h/","headers":{"X":"y"}}"#);
         assert_eq!(json.name, "n");
@@ -223,6 +247,8 @@ mod tests {
             ("webhook:url", "expected name=value"),
             ("webhook:url=a,url=b", "url: is given twice"),
             ("webhook:when=done", "when[0]: `done` is not one of"),
+            ("slack:https://hooks.slack.com/services/T/B/x", "write slack:webhook=https://…"),
+            ("webhook:http://h/", "write webhook:url=https://…"),
             ("webhook:{", "is not valid JSON: line 1"),
             ("webhook:url=${RUNBELL_TEST_UNSET}", "url: uses ${RUNBELL_TEST_UNSET}"),
             ("webhook:url=@/nonexistent", "url: /nonexistent: cannot be read"),

@@ -21,6 +21,11 @@ impl Env for NoKernel {
     }
 }
 
+/// An environment variable. An empty one counts as unset.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// The surroundings of a command line: text for people goes to standard error.
 pub(crate) fn context() -> BuildContext {
     let output = Output::stderr().with_colour(output::colour()).with_width(output::width());
@@ -30,6 +35,6 @@ pub(crate) fn context() -> BuildContext {
 /// A notifier builder with the surroundings of a command line.
 pub(crate) fn notifier() -> anyhow::Result<NotifierBuilder> {
     let cx = context();
-    let ui_url = std::env::var("RUNBELL_UI_URL").unwrap_or_default();
+    let ui_url = variable("RUNBELL_UI_URL").unwrap_or_default();
     Ok(runbell::notifier()?.context(cx).ui_url(&ui_url))
 }

@@ -52,7 +52,7 @@ impl BuildContext {
 
 /// Looks up environment variables, and reads the files they name.
 pub trait Env: Debug + Send + Sync {
-    /// The value of a variable; `None` when it is unset or no text.
+    /// The value of a variable; `None` when it is unset, empty or no text.
     fn var(&self, name: &str) -> Option<String>;
 
     /// The text of a file that a variable names.
@@ -68,7 +68,7 @@ pub struct ProcessEnv;
 
 impl Env for ProcessEnv {
     fn var(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 
     fn read_file(&self, path: &str) -> io::Result<String> {

@@ -186,6 +186,11 @@ impl Notification {
             found.extend_below(&format!("{prefix}[{index}]"), item_found);
             let Some(notification) = notification else { continue };
             match good.iter().find(|(_, other)| other.name == notification.name) {
+                Some((first, _)) if notification.name.is_empty() => found.fault_of(
+                    FindingCode::NameTaken,
+                    format!("{prefix}[{index}].name"),
+                    format!("is missing here and in {prefix}[{first}]; of several notifications each needs a name"),
+                ),
                 Some((first, _)) => found.fault_of(
                     FindingCode::NameTaken,
                     format!("{prefix}[{index}].name"),

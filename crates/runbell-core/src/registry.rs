@@ -310,6 +310,10 @@ impl Registry {
             Some((_, feature)) => format!("enable the feature `{feature}` of the crate `runbell`"),
             None => match nearest(name, self.names.keys().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
+                None if self.kinds.contains_key("webhook") => {
+                    "a service that takes web hooks is reached by `webhook`; a third-party kind must be linked into the program"
+                        .to_owned()
+                }
                 None => "a third-party kind must be linked: name its crate in the program".to_owned(),
             },
         };

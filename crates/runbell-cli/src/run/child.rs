@@ -7,9 +7,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use runbell::text;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, getsid, kill_process};
+use signal_hook::consts::SIGHUP;
 use tokio::process::{Child, Command};
 
+use super::orphans;
 use super::results::Results;
 use super::signals::{Received, Signals};
 use super::tail::Tail;
@@ -87,6 +89,7 @@ pub(super) async fn execute(
             return Execution { end, started: false, stopped_by: None, tail: String::new() };
         }
     };
+    orphans::reap_all_but(child.id());
     started();
     let (end, stopped_by) = wait(&mut child, signals).await;
     let tail = match tail {
@@ -106,8 +109,8 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> (CommandEnd, Option<i
             status = child.wait() => break status,
             received = signals.next() => {
                 note(received, &mut stopped_by);
-                if let (false, Some(pid), Some(signal)) =
-                    (received.from_terminal, pid, Signal::from_named_raw(received.signal))
+                if let (true, Some(pid), Some(signal)) =
+                    (is_forwarded(received), pid, Signal::from_named_raw(received.signal))
                 {
                     // It fails when the command has just ended, and then there is nothing to forward.
                     let _ = kill_process(pid, signal);
@@ -133,6 +136,13 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> (CommandEnd, Option<i
         }
     }
     (end, stopped_by)
+}
+
+/// Whether the command does not have a signal yet. A terminal's keys signal the whole group; a terminal that goes away signals
+/// only the leader of its session.
+fn is_forwarded(received: Received) -> bool {
+    let leads_session = || getsid(None).is_ok_and(|session| session == getpid());
+    !received.from_terminal || (received.signal == SIGHUP && leads_session())
 }
 
 fn note(received: Received, stopped_by: &mut Option<i32>) {

@@ -1,6 +1,7 @@
 //! `runbell run`: a command as a run.
 
 mod child;
+mod orphans;
 mod reporter;
 mod results;
 mod signals;
@@ -10,6 +11,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use runbell::{Clock as _, Run, RunState, SystemClock};
+use signal_hook::consts::SIGHUP;
 
 use crate::args::RunArgs;
 use crate::output;
@@ -74,7 +76,7 @@ fn describe(args: &RunArgs) -> anyhow::Result<Run> {
     }
     let mut run = Run::new(name, uuid::Uuid::new_v4().simple().to_string()).project(args.project.clone());
     run = run.label("host", rustix::system::uname().nodename().to_string_lossy().into_owned());
-    if let Some(owner) = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()) {
+    if let Some(owner) = ["USER", "LOGNAME"].iter().find_map(|name| crate::surroundings::variable(name)) {
         run = run.label("owner", owner);
     } else {
         run = run.label("owner", rustix::process::getuid().as_raw().to_string());
@@ -93,22 +95,27 @@ fn conclude(run: &mut Run, execution: &Execution, reporter: &Reporter) {
     let how = match &execution.end {
         CommandEnd::NotStarted { message, .. } => message.clone(),
         CommandEnd::Exited(code) => format!("exit code {code}"),
-        CommandEnd::Killed(signal) => format!("killed by signal {signal}"),
+        CommandEnd::Killed(signal) => format!("killed by signal {signal} ({})", signals::name(*signal)),
     };
     run.status.state = match (execution.stopped_by, &execution.end) {
+        // The terminal went away, and the command went on to a good end.
+        (Some(SIGHUP), CommandEnd::Exited(0)) => RunState::Completed,
         (Some(_), _) => RunState::Aborted,
         (None, CommandEnd::Exited(0)) => RunState::Completed,
         (None, _) => RunState::Error,
     };
-    match execution.stopped_by {
-        Some(signal) => {
-            let name = signals::name(signal);
-            run.status.status_text = Some(format!("received {name}, then {how}"));
-        }
-        None if run.status.state == RunState::Error => {
-            let tail = tail::cut(&reporter.mask(&execution.tail));
-            run.status.error = Some(if tail.is_empty() { how } else { format!("{how}\n{tail}") });
-        }
-        None => {}
+    let how = match execution.stopped_by {
+        Some(signal) => format!("received {}, then {how}", signals::name(signal)),
+        None => how,
+    };
+    let with_tail = || {
+        let tail = tail::cut(&reporter.mask(&execution.tail));
+        if tail.is_empty() { how.clone() } else { format!("{how}\n{tail}") }
+    };
+    match run.status.state {
+        RunState::Aborted => run.status.status_text = Some(with_tail()),
+        RunState::Error => run.status.error = Some(with_tail()),
+        _ if execution.stopped_by.is_some() => run.status.status_text = Some(how),
+        _ => {}
     }
 }

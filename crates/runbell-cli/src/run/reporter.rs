@@ -1,6 +1,7 @@
 //! Reports a run's changes: to the notifications that are sent from here, and to the server, side by side.
 
 use std::collections::HashSet;
+use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use runbell::{
     BuildContext, Clock as _, Dispatch, Finding, FindingCode, MASK, NoteCode, Notification, Notifier, ReportLine, Run,
     RunSnapshot, RunState, RunView as _, SecretValues, Status, SystemClock, Transition, route, text,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::signals::Signals;
 use crate::args::{Fallback, RunArgs};
@@ -21,6 +22,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long all deliveries and reports may hold the end of a run.
 const BUDGET: Duration = Duration::from_secs(30);
+
+/// How long the end of a run may take before a person is told what it waits for.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// How many attempts a server is given before the fallback sends.
 const TRIES: u32 = 3;
@@ -40,7 +44,12 @@ pub(super) struct Reporter {
     remote: Option<Remote>,
     /// What was not delivered from here, or only with notes.
     failures: Gathered<ReportLine>,
+    /// What is being delivered from here.
+    under_way: Gathered<UnderWay>,
 }
+
+/// A notification that is being delivered: its name, and the state it reports.
+type UnderWay = (String, RunState);
 
 /// The part of a [`Reporter`] that reports to a server.
 struct Remote {
@@ -59,48 +68,77 @@ struct Remote {
 impl Reporter {
     /// Reads the configuration and makes ready. Connects to nothing, but needs the tokio runtime.
     ///
+    /// What is at fault is left out with a warning: a command is never held up for its notifications.
+    ///
     /// # Errors
-    /// For every fault of usage or configuration.
+    /// With `--strict`, for every fault of the configuration.
     pub(super) fn new(args: &RunArgs) -> anyhow::Result<Self> {
         let registry = runbell::registry()?;
         let cx = crate::surroundings::context();
-        let client = server::client(args.server.as_deref(), &cx)?;
+        let mut faults = Vec::new();
+        let client = server::client(args.server.as_deref(), &cx).unwrap_or_else(|error| {
+            faults.push(format!("{error:#}"));
+            None
+        });
         let left = |notification: &Notification, fault: &Finding| {
             client.is_some() && notification.kind == FILLED_IN && fault.code == FindingCode::Required
         };
-        let given = config::notifications_but(args.config.config.as_deref(), &args.notify, &registry, left)?;
+        let given = config::configured(args.config.path().as_deref(), &args.notify, &registry, left)?;
+        faults.extend(given.faults);
+        let given = given.notifications;
         let failures: Gathered<ReportLine> = Arc::default();
-        let Some(client) = client else {
-            let here = notifier(or_console(given), &failures)?.build()?;
-            return Ok(Reporter { here, remote: None, failures });
-        };
-        let has_any = !given.is_empty();
+        let under_way = Gathered::<UnderWay>::default();
+        let mut builder = Builder { failures: &failures, under_way: &under_way, faults: &mut faults };
         let (mut here, mut there, mut secrets) = (Vec::new(), Vec::new(), SecretValues::default());
-        for notification in given {
-            let registrable = register(notification, &registry, &cx)?;
-            secrets.extend(&registrable.secrets);
-            match route(registrable.place, true) {
-                Dispatch::Here => here.push(registrable.notification),
-                Dispatch::Server => there.push(registrable.notification),
+        let has_any = !given.is_empty();
+        let remote = match client {
+            None => {
+                here = given;
+                None
             }
-        }
-        if let Some(token) = client.token() {
-            secrets.add(&token.reveal().as_str().into());
-        }
-        if !has_any {
-            here = or_console(here);
-        }
-        let here = notifier(here, &failures)?.build()?;
-        let fallback = match args.fallback {
-            Some(Fallback::Local) => Some(fallback(&there, &failures)?),
-            None => None,
+            Some(client) => {
+                for notification in given {
+                    let name = text::one_line(&notification.name, 80);
+                    match register(notification, &registry, &cx) {
+                        Ok(registrable) => {
+                            secrets.extend(&registrable.secrets);
+                            match route(registrable.place, true) {
+                                Dispatch::Here => here.push(registrable.notification),
+                                Dispatch::Server => there.push(registrable.notification),
+                            }
+                        }
+                        Err(error) => builder.faults.push(format!("notification `{name}`: {error}")),
+                    }
+                }
+                if let Some(token) = client.token() {
+                    secrets.add(&token.reveal().as_str().into());
+                }
+                let fallback = match args.fallback {
+                    Some(Fallback::Local) => Some(fallback(&there, &failures)?),
+                    None => None,
+                };
+                Some((client, fallback))
+            }
         };
-        let remote = Remote::start(client, there, secrets, fallback, cx);
-        Ok(Reporter { here, remote: Some(remote), failures })
+        let wants_console = match remote {
+            Some(_) => !has_any,
+            None => true,
+        };
+        let here = builder.build(here, wants_console)?;
+        if !faults.is_empty() {
+            if args.strict {
+                anyhow::bail!("{}", faults.join("\n"));
+            }
+            faults.iter().for_each(|fault| output::complain(&format!("warning: {fault}; goes on without it")));
+        }
+        let remote = remote.map(|(client, fallback)| Remote::start(client, there, secrets, fallback, cx));
+        Ok(Reporter { here, remote, failures, under_way })
     }
 
     /// Reports the run's current state in the background.
     pub(super) fn report(&self, run: &Run) {
+        let names = self.here.names().map(|name| (name.to_owned(), run.status.state));
+        lock(&self.under_way).extend(names);
         let enqueued = match &self.remote {
             None => self.here.enqueue(run),
             Some(remote) => run.freeze().and_then(|snapshot| {
@@ -111,6 +149,7 @@ impl Reporter {
             }),
         };
         if let Err(error) = enqueued {
+            lock(&self.under_way).retain(|(_, state)| *state != run.status.state);
             output::complain(&format!("not reported: {error}"));
         }
     }
@@ -145,10 +184,16 @@ impl Reporter {
         tokio::select! {
             ((), _) = futures_util::future::join(here, timeout(BUDGET, there)) => {}
             // The command has ended; a signal now means that its notifications are not waited for.
-            () = signals.asked_to_stop() => stopped = true,
+            () = signals.given_up() => stopped = true,
+            () = self.say_what_is_waited_for() => {}
         }
         if stopped && !here_done {
-            complaints.push("notifications given up".to_owned());
+            let left: Vec<String> =
+                lock(&self.under_way).iter().map(|(name, state)| format!("{} ({state})", shown(name))).collect();
+            complaints.push(match left.is_empty() {
+                true => "notifications given up".to_owned(),
+                false => format!("notifications given up: {}", left.join(", ")),
+            });
         }
         let fallback = self.remote.as_ref().and_then(|remote| remote.fallback.as_ref());
         if let Some(fallback) = fallback {
@@ -161,6 +206,71 @@ impl Reporter {
         }
         complaints
     }
+}
+
+impl Reporter {
+    /// Says on a terminal, after a second, what the end of this program waits for. Never returns.
+    async fn say_what_is_waited_for(&self) {
+        if std::io::stderr().is_terminal() {
+            sleep(SILENCE).await;
+            let mut waited: Vec<String> = Vec::new();
+            for (name, _) in lock(&self.under_way).iter() {
+                let at = self.here.destination(name).filter(|destination| destination.contains(':'));
+                let host = at.and_then(|destination| destination.rsplit_once(':')).map(|(host, _)| host);
+                let what = host.map_or_else(|| shown(name), |host| format!("{} ({})", shown(name), shown(host)));
+                if !waited.contains(&what) {
+                    waited.push(what);
+                }
+            }
+            if let Some(remote) = &self.remote {
+                waited.push(server_of(&remote.client));
+            }
+            if !waited.is_empty() {
+                let line = format!("waiting for {}; ^C ends", waited.join(", "));
+                drop(tokio::task::spawn_blocking(move || output::complain(&line)));
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// Builds the notifier that sends from here.
+struct Builder<'a> {
+    failures: &'a Gathered<ReportLine>,
+    under_way: &'a Gathered<UnderWay>,
+    faults: &'a mut Vec<String>,
+}
+
+impl Builder<'_> {
+    /// A notifier of those notifications that can be sent; of the console when there are none.
+    fn build(&mut self, notifications: Vec<Notification>, wants_console: bool) -> anyhow::Result<Notifier> {
+        let mut able = Vec::new();
+        for notification in notifications {
+            match crate::surroundings::notifier()?.notification(notification.clone()).build() {
+                Ok(_) => able.push(notification),
+                Err(error) => self.faults.push(error.to_string()),
+            }
+        }
+        if wants_console {
+            able = or_console(able);
+        }
+        let under_way = Arc::clone(self.under_way);
+        let kept = Arc::clone(self.failures);
+        let builder = crate::surroundings::notifier()?.notifications(able).on_report(move |line| {
+            let mut under_way = lock(&under_way);
+            let is_its = |(name, state): &UnderWay| *name == line.notification && *state == line.state;
+            if let Some(place) = under_way.iter().position(is_its) {
+                under_way.remove(place);
+            }
+            keep(&kept, line);
+        });
+        Ok(builder.build()?)
+    }
+}
+
+/// A name or a host for a person.
+fn shown(name: &str) -> String {
+    text::one_line(name, 80)
 }
 
 impl Remote {
@@ -327,16 +437,11 @@ fn or_console(given: Vec<Notification>) -> Vec<Notification> {
     vec![Notification::new("console", "console").when(ended)]
 }
 
-fn notifier(
-    notifications: Vec<Notification>,
-    failures: &Gathered<ReportLine>,
-) -> anyhow::Result<runbell::NotifierBuilder> {
-    let kept = Arc::clone(failures);
-    Ok(crate::surroundings::notifier()?.notifications(notifications).on_report(move |line| {
-        if line.status == Status::Error || !line.notes.is_empty() {
-            lock(&kept).push(line.clone());
-        }
-    }))
+/// Keeps a line that a person should see.
+fn keep(kept: &Gathered<ReportLine>, line: &ReportLine) {
+    if line.status == Status::Error || !line.notes.is_empty() {
+        lock(kept).push(line.clone());
+    }
 }
 
 /// The notifier that sends from here when the server does not. What only the server can send is warned about and left
@@ -349,7 +454,9 @@ fn fallback(notifications: &[Notification], failures: &Gathered<ReportLine>) -> 
             Err(error) => output::complain(&format!("warning: --fallback local cannot send this from here: {error}")),
         }
     }
-    Ok(notifier(able, failures)?.build()?)
+    let kept = Arc::clone(failures);
+    let builder = crate::surroundings::notifier()?.notifications(able).on_report(move |line| keep(&kept, line));
+    Ok(builder.build()?)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -7,14 +7,20 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::{Origin, WithOrigin};
 use signal_hook::low_level::siginfo::Cause;
 use tokio::sync::mpsc;
+use tokio::time::{Duration, Instant};
 
 /// Signals that ask a program to stop.
 pub(super) const STOPPING: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+
+/// The same request to stop, repeated within this time, is one request: `timeout` of GNU coreutils signals its child and then
+/// the whole group, so the child gets two within a millisecond.
+const REPEATED: Duration = Duration::from_secs(1);
 
 /// A signal that arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Received {
     pub(super) signal: i32,
+    at: Instant,
     /// Whether a terminal sent it, and so to the whole group: the command has it already.
     pub(super) from_terminal: bool,
 }
@@ -27,7 +33,11 @@ impl Received {
 
 /// The signals to this process, in order.
 #[derive(Debug)]
-pub(super) struct Signals(mpsc::UnboundedReceiver<Received>);
+pub(super) struct Signals {
+    received: mpsc::UnboundedReceiver<Received>,
+    /// The requests to stop so far, the latest of each signal.
+    stops: Vec<Received>,
+}
 
 impl Signals {
     /// Takes over the signals that would end this process, and the two that users define.
@@ -41,26 +51,47 @@ impl Signals {
         let (sender, receiver) = mpsc::unbounded_channel();
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for origin in &mut signals {
-                let received = Received { signal: origin.signal, from_terminal: is_from_terminal(&origin) };
+                let from_terminal = is_from_terminal(&origin);
+                let received = Received { signal: origin.signal, at: Instant::now(), from_terminal };
                 if sender.send(received).is_err() {
                     break;
                 }
             }
         })?;
-        Ok(Signals(receiver))
+        Ok(Signals { received: receiver, stops: Vec::new() })
     }
 
-    /// The next signal; never, when there is none.
+    /// The next signal; never, when there is none. A request to stop that is repeated at once is left out.
     pub(super) async fn next(&mut self) -> Received {
-        match self.0.recv().await {
-            Some(received) => received,
-            None => std::future::pending().await,
+        loop {
+            let Some(received) = self.received.recv().await else { return std::future::pending().await };
+            if !received.asks_to_stop() {
+                return received;
+            }
+            match self.stops.iter_mut().find(|known| known.signal == received.signal) {
+                Some(known) if received.at.duration_since(known.at) < REPEATED => {}
+                Some(known) => {
+                    *known = received;
+                    return received;
+                }
+                None => {
+                    self.stops.push(received);
+                    return received;
+                }
+            }
         }
     }
 
-    /// Waits for a signal that asks to stop.
-    pub(super) async fn asked_to_stop(&mut self) {
-        while !self.next().await.asks_to_stop() {}
+    /// Waits, once the command has ended, until its notifications are not to be waited for: a person presses ^C, or a program
+    /// asks to stop although it asked before. A terminal that goes away asks for nothing more.
+    pub(super) async fn given_up(&mut self) {
+        loop {
+            let asked_before = !self.stops.is_empty();
+            let received = self.next().await;
+            if received.asks_to_stop() && received.signal != SIGHUP && (received.from_terminal || asked_before) {
+                return;
+            }
+        }
     }
 }
 

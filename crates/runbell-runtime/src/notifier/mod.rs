@@ -179,6 +179,17 @@ impl Notifier {
         plan.entries.iter().map(|entry| PreviewLine::new(&plan, entry, &self.0.links)).collect()
     }
 
+    /// The names of the notifier's own notifications.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.fixed.iter().map(|ready| &*ready.name)
+    }
+
+    /// Where a notification of the notifier goes: host and port, or what its kind names in their place. For the person whose
+    /// notification it is: a host can be a secret towards others.
+    pub fn destination(&self, name: &str) -> Option<&str> {
+        self.0.fixed.iter().find(|ready| *ready.name == *name).map(|ready| &*ready.limits.destination)
+    }
+
     /// `text` with the secrets of the notifier's own notifications masked.
     pub fn mask(&self, text: &str) -> String {
         self.0.secrets.mask(text, runbell_core::MASK).into_owned()
