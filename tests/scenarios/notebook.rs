@@ -1,4 +1,4 @@
-//! Console and notebook: whoever shows it better shows it alone.
+//! Console and notebook: only the one that shows a run better shows it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

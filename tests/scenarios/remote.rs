@@ -48,7 +48,7 @@ fn spooled(folder: &Folder) -> Vec<String> {
     names
 }
 
-/// The states that were told, in order.
+/// The states that were reported, in order.
 fn states(requests: &[Request]) -> Vec<Value> {
     requests.iter().map(|request| request.json()["state"].clone()).collect()
 }
@@ -73,7 +73,7 @@ impl Down {
         format!("http://{}", self.0.local_addr().expect("an address"))
     }
 
-    /// From now on whoever connects gets to `peer`.
+    /// From now on connections reach `peer`.
     fn open(self, peer: &FakeHttp) {
         let (listener, to) = (self.0.listen(16).expect("it listens"), peer.address());
         tokio::spawn(async move {
@@ -88,7 +88,7 @@ impl Down {
     }
 }
 
-/// Waits until the command under `child` has ended, which its console line tells; then asks `child` to stop waiting.
+/// Waits until the command under `child` has ended, which its console line shows; then asks `child` to stop waiting.
 fn interrupt_at_the_end(mut child: Child) -> Said {
     let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
     let mut text = String::new();
@@ -118,7 +118,7 @@ fn assert_no_secret(text: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn a_server_is_told_in_order_what_to_send_to_whom() {
+async fn a_server_gets_the_events_and_notifications_in_order() {
     let (folder, peer) = (Folder::new(), server().await);
     let config = hook(&folder, "http://127.0.0.1:1/x");
     let args = [
@@ -145,7 +145,7 @@ async fn a_server_is_told_in_order_what_to_send_to_whom() {
     let mut command = command(&folder, &args);
     let said = say(command.env("RUNBELL_TOKEN", "rbt_token").env("SLACK_WEBHOOK", "http://127.0.0.1:1/slack"));
     assert_eq!(said.code, Some(3), "{}", said.err);
-    assert!(said.err.contains("Run failed in project a b") && !said.err.contains("told"), "{}", said.err);
+    assert!(said.err.contains("Run failed in project a b") && !said.err.contains("reported"), "{}", said.err);
     let requests = peer.requests();
     assert_eq!(states(&requests), ["running", "error"]);
     for request in &requests {
@@ -183,12 +183,12 @@ async fn without_notifications_the_run_is_recorded_and_shown_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_down_is_told_later_and_the_command_does_not_notice() {
+async fn events_for_a_server_that_is_down_are_reported_later_and_the_command_does_not_notice() {
     let (folder, down, peer) = (Folder::new(), Down::new(), server().await);
     let (url, marker) = (down.url(), folder.path("marker"));
     let script = format!("echo out; touch {}; exit 7", marker.display());
     let said = run_while_down(&folder, &url, &script);
-    // All of it while nobody listens.
+    // All of this happens while the port refuses connections.
     assert_eq!((said.code, said.out.as_str()), (Some(7), "out\n"), "{}", said.err);
     assert!(marker.exists());
     let line = said.err.lines().find(|line| line.contains("events not reported")).expect("it says so");
@@ -266,7 +266,7 @@ async fn an_answer_that_is_lost_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn what_a_server_refuses_is_told_and_not_kept() {
+async fn an_event_that_a_server_refuses_is_reported_and_not_kept() {
     let (folder, peer) = (Folder::new(), server().await);
     let detail = format!("notifications[0].params.url: no\n{CANARY}");
     peer.answer_always(FakeAnswer::status(422).body(json!({ "detail": detail }).to_string()));
@@ -423,7 +423,7 @@ async fn a_file_that_is_damaged_keeps_no_other_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spooled_event_that_is_refused_is_kept_aside_and_told_once() {
+async fn a_spooled_event_that_is_refused_is_kept_aside_and_reported_once() {
     let (folder, down, peer) = (Folder::new(), Down::new(), server().await);
     run_while_down(&folder, &down.url(), "exit 1");
     down.open(&peer);
@@ -456,7 +456,7 @@ async fn only_one_process_sends_what_is_spooled() {
 }
 
 #[tokio::test]
-async fn no_place_for_a_spool_is_told_and_changes_nothing() {
+async fn a_spool_that_cannot_be_made_is_reported_and_changes_nothing() {
     let (folder, peer) = (Folder::new(), server().await);
     peer.answer_always(FakeAnswer::status(401));
     let file = folder.file("file", "");

@@ -16,10 +16,10 @@ fn start(folder: &Folder, store: &str, config: &str) -> Serving {
     Serving::of(serve_store(store, &["-c", &config]).env("RUNBELL_LOG", "warn"))
 }
 
-/// Tells of a run of the project `p`.
-async fn tell(server: &Serving, uid: &str, state: &str, notifications: &Value) {
+/// Reports a run of the project `p`.
+async fn report(server: &Serving, uid: &str, state: &str, notifications: &Value) {
     let event = json!({ "run": run(uid, state), "notifications": notifications });
-    assert_eq!(server.client.tell(uid, &event).await.status, 200);
+    assert_eq!(server.client.report(uid, &event).await.status, 200);
 }
 
 /// A verb, asking a server.
@@ -101,7 +101,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
         say(&mut over(&server, ci, &["tokens", "list"])),
         say(&mut over(&server, ci, &["backup", folder.path("b.db").to_str().expect("UTF-8")])),
         say(&mut over(&server, admin, &["tokens", "list"])),
-        say(&mut over(&server, admin, &["tokens", "revoke", "nobody", id])),
+        say(&mut over(&server, admin, &["tokens", "revoke", "unknown", id])),
         say(&mut over(&server, ci, &["deliveries", "list", "-p", "ml"])),
         say(&mut over(&server, admin, &["tokens", "list", "--table"])),
     ]);
@@ -111,7 +111,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
     refused(&said[6], 2, "the token is not an administrator's");
     let listed = said[7].json();
     assert_eq!((listed.len(), &listed[1]["projects"], &listed[1]["id"]), (2, &json!(["ml", "nlp"]), &json!(id)));
-    refused(&said[8], 1, "nobody: the token is not there");
+    refused(&said[8], 1, "unknown: the token is not there");
     refused(&said[9], 2, "does not take the token in RUNBELL_TOKEN");
     assert!(said[10].out.contains("REVOKED") && said[10].out.contains("ml, nlp"), "{}", said[10].out);
     let secrets = [admin, ci].map(|token| token.rsplit('_').next().expect("a part"));
@@ -123,7 +123,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
 }
 
 #[test]
-fn usage_is_told_in_a_line() {
+fn usage_faults_take_one_line() {
     let folder = Folder::new();
     let store = store_in(&folder, "runbell.db");
     refused(&say(&mut runbell(&["deliveries", "list"])), 2, "--server URL");
@@ -150,9 +150,9 @@ async fn deliveries_are_found_made_again_and_given_up() {
     });
     let store = store_in(&folder, "runbell.db");
     let server = start(&folder, &store, "{ retry: { waits_secs: [3600] }, limits: { page_size: 2 } }");
-    tell(&server, "u1", "completed", &json!([webhook("bad", &peer.url("/bad")), webhook("busy", &peer.url("/busy"))]))
+    report(&server, "u1", "completed", &json!([webhook("bad", &peer.url("/bad")), webhook("busy", &peer.url("/busy"))]))
         .await;
-    tell(&server, "u2", "error", &json!([webhook("bad", &peer.url("/CANARY"))])).await;
+    report(&server, "u2", "error", &json!([webhook("bad", &peer.url("/CANARY"))])).await;
     let ask = |args: &[&str]| {
         let mut all = vec!["deliveries"];
         all.extend(args);
@@ -258,7 +258,7 @@ async fn secrets_go_in_and_only_names_come_out() {
 
     let server = start(&folder, &store, "{}");
     let ask = |more: &[&str]| over(&server, "", &[more, &["-p", "p"]].concat());
-    tell(
+    report(
         &server,
         "u1",
         "completed",
@@ -269,7 +269,7 @@ async fn secrets_go_in_and_only_names_come_out() {
     assert_eq!(peer.requests()[0].path, "/CANARY-hook");
     said.extend([
         say_with(&mut ask(&["secrets", "set", "OVER"]), "CANARY-over\r\n"),
-        say(&mut ask(&["secrets", "delete", "STDIN", "nobody"])),
+        say(&mut ask(&["secrets", "delete", "STDIN", "unknown"])),
         say(&mut ask(&["secrets", "delete", ""])),
         say(&mut ask(&["secrets", "list"])),
         list,
@@ -277,7 +277,7 @@ async fn secrets_go_in_and_only_names_come_out() {
     ]);
     let [over, one, none, left] = &said[8..12] else { panic!("four") };
     done(over);
-    refused(one, 1, "nobody: there is no such secret");
+    refused(one, 1, "unknown: there is no such secret");
     refused(none, 1, "there is no such secret");
     assert_eq!(left.json(), ["ENV", "HOOK", "OVER", "X"].map(|name| json!({ "name": name })));
     for said in &said {
@@ -292,7 +292,7 @@ async fn a_backup_is_all_that_a_new_server_needs() {
     let store = store_in(&folder, "runbell.db");
     let config = format!("retry: {{ waits_secs: [{}], jitter: 0 }}", ["1"; 30].join(", "));
     let server = start(&folder, &store, &config);
-    tell(&server, "u1", "error", &json!([webhook("w", &peer.url("/CANARY"))])).await;
+    report(&server, "u1", "error", &json!([webhook("w", &peer.url("/CANARY"))])).await;
     peer.until_requests(1).await;
     let file = |name: &str| folder.path(name).to_str().expect("UTF-8").to_owned();
     let made = say(&mut over(&server, "", &["backup", &file("over.db")]));

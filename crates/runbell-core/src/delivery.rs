@@ -172,7 +172,7 @@ pub fn replace(phase: Phase) -> Replacement {
 
 /// Whether a new list is decided about for the state that a run is in, although the run entered no state: when it took the
 /// place of an unfinished delivery about that state. `replaced` are the states that these report on.
-pub fn decides_anew(replaced: &[RunState], state: RunState) -> bool {
+pub fn decides_again(replaced: &[RunState], state: RunState) -> bool {
     replaced.contains(&state)
 }
 
@@ -276,7 +276,7 @@ mod tests {
         for (replaced, state, expected) in
             [(&[][..], Completed, false), (&[Running], Completed, false), (&[Running, Completed], Completed, true)]
         {
-            assert_eq!(decides_anew(replaced, state), expected);
+            assert_eq!(decides_again(replaced, state), expected);
         }
     }
 }

@@ -167,7 +167,7 @@ impl Egress {
             _ => return Decision::Allowed,
         };
         match (self.decide(known), known.is_loopback()) {
-            // Whoever allows `::1` alone may say `localhost`; the resolver drops the other address.
+            // Rules that allow only `::1` allow `localhost` too; the resolver drops the other address.
             (Decision::Refused(_), true) => self.decide(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             (decision, _) => decision,
         }

@@ -12,7 +12,7 @@ pub struct FlowHash(pub [u8; 16]);
 
 impl Debug for FlowHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Enough to tell destinations apart in a log.
+        // Enough to distinguish destinations in a log.
         write!(f, "{:02x}{:02x}…", self.0[0], self.0[1])
     }
 }

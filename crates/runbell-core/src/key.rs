@@ -9,7 +9,7 @@ use crate::state::RunState;
 
 /// Identifies one piece of news: `rb_` and 32 hexadecimal digits.
 ///
-/// It goes out as `webhook-id`, as `Message-ID` and in the marker of a git comment, so that a receiver can tell a
+/// It is sent as `webhook-id`, as `Message-ID` and in the marker of a git comment, so that a receiver can distinguish a
 /// repeated delivery from a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryKey([u8; 16]);

@@ -1,5 +1,5 @@
-//! Runbell's model: what a notification is, what a run is, when one is told about the other, and what a plugin has
-//! to offer to do the telling.
+//! Runbell's model: notifications, runs, the decision whether a run sends a notification, and the traits that a plugin
+//! implements to send it.
 //!
 //! **Invariant:** no I/O but the environment look-up and output handed in through [`BuildContext`]; no tokio, HTTP,
 //! SQL or templates. Every decision here is a pure function.

@@ -17,7 +17,7 @@ pub enum NoteCode {
     TemplateFailed,
     /// The condition is broken, so it was ignored.
     ConditionIgnored,
-    /// The configuration has an oddity; see [`FindingCode`](crate::FindingCode).
+    /// The configuration has a finding that is a warning; see [`FindingCode`](crate::FindingCode).
     Configuration,
     /// The previewed payload would not be sent.
     Skipped,

@@ -33,7 +33,7 @@ const FIELDS: &[&str] = &[
     "reason",
 ];
 
-/// One notification of a run: whom to tell, when, and how.
+/// One notification of a run: the target, the states that notify, and the text.
 ///
 /// Debug and Serialize mask `secret_params`.
 #[derive(Clone, PartialEq, Serialize)]
@@ -76,7 +76,7 @@ impl Debug for Notification {
 }
 
 impl Notification {
-    /// A notification with MLRun's defaults: it tells when the run completed.
+    /// A notification with MLRun's defaults: it is sent when the run has completed.
     pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
         Notification {
             kind: kind.into(),

@@ -42,7 +42,7 @@ erased_serde::serialize_trait_object!(CustomPayload);
 pub struct HttpRequest {
     /// `POST`, `PUT`, …
     pub method: String,
-    /// The target. Secret: whoever knows a hook's URL can post to it.
+    /// The target. Secret, because the URL of a hook is enough to post to it.
     pub url: Secret<String>,
     /// Headers, in the order they are sent.
     pub headers: Vec<HttpHeader>,

@@ -131,7 +131,7 @@ impl RunSnapshot {
         self.text(&["status", "state"])
     }
 
-    /// The state; [`RunState::Unknown`] for a word nobody knows.
+    /// The state; [`RunState::Unknown`] for a word that is no state.
     pub fn state(&self) -> RunState {
         self.state_word().parse().unwrap_or(RunState::Unknown)
     }

@@ -118,7 +118,7 @@ pub fn holds_secret(schema: &Json) -> bool {
         || alternatives(schema).any(holds_secret)
 }
 
-/// What a schema alone can tell of params: missing fields, wrong types, unknown names.
+/// Checks params against a schema: missing fields, wrong types, unknown names.
 pub fn check(schema: &Json, params: &Map) -> Findings {
     let mut found = Findings::default();
     let required = schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);

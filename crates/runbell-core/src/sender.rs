@@ -147,7 +147,7 @@ pub struct SendContext<'a> {
 }
 
 impl<'a> SendContext<'a> {
-    /// The surroundings of attempt number `attempt`; `written` tells afterwards whether bytes may have left.
+    /// The context of attempt number `attempt`; `written` records whether bytes may have left.
     pub fn new(key: DeliveryKey, attempt: u32, deadline: Instant, now: Timestamp, written: &'a AtomicBool) -> Self {
         SendContext { key, attempt, deadline, now, written }
     }

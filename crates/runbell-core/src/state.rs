@@ -60,7 +60,7 @@ words! {
         Aborting = "aborting",
         /// A workflow left it out.
         Skipped = "skipped",
-        /// Nobody knows; also what an unheard-of state counts as.
+        /// The state is not known; words that are no state count as this.
         Unknown = "unknown",
     }
 }

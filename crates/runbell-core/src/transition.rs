@@ -35,8 +35,8 @@ impl Transition {
             RunState::Running => &["start_time"],
             _ => &["end_time", "last_update"],
         };
-        let told = fields.iter().find_map(|field| time_of(run.status(field)?.as_str()?));
-        Transition { state, at: told.unwrap_or(now), run, steps: Arc::new([]) }
+        let reported = fields.iter().find_map(|field| time_of(run.status(field)?.as_str()?));
+        Transition { state, at: reported.unwrap_or(now), run, steps: Arc::new([]) }
     }
 
     /// Adds the steps of a workflow.

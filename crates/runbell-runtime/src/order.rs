@@ -60,7 +60,7 @@ pub(crate) struct OrderTicket {
 }
 
 /// Whether a ticket may go, or how it is woken.
-enum Look {
+enum Readiness {
     Go(Go),
     Wait(Arc<Notify>),
 }
@@ -136,14 +136,14 @@ impl RunOrder {
     }
 
     /// Whether a member may go.
-    fn look(&mut self, id: u64, is_due: bool) -> Option<Look> {
+    fn look(&mut self, id: u64, is_due: bool) -> Option<Readiness> {
         let turn = self.turn(id)?;
         let mine = self.members.iter_mut().find(|member| member.id == id)?;
         Some(match turn {
-            _ if mine.is_replaced => Look::Go(Go::Superseded),
-            Turn::Hurry => Look::Go(Go::Attempt),
-            Turn::Go if is_due => Look::Go(Go::Attempt),
-            Turn::Go | Turn::Wait => Look::Wait(Arc::clone(mine.wakes.get_or_insert_default())),
+            _ if mine.is_replaced => Readiness::Go(Go::Superseded),
+            Turn::Hurry => Readiness::Go(Go::Attempt),
+            Turn::Go if is_due => Readiness::Go(Go::Attempt),
+            Turn::Go | Turn::Wait => Readiness::Wait(Arc::clone(mine.wakes.get_or_insert_default())),
         })
     }
 
@@ -197,8 +197,8 @@ impl OrderTicket {
             // A ticket is in its queue for as long as it lives.
             let wakes = match self.with(|order| order.look(self.id, is_due)).flatten() {
                 None => return Go::Attempt,
-                Some(Look::Go(go)) => return go,
-                Some(Look::Wait(wakes)) => wakes,
+                Some(Readiness::Go(go)) => return go,
+                Some(Readiness::Wait(wakes)) => wakes,
             };
             match due.filter(|_| !is_due) {
                 Some(due) => tokio::select! {

@@ -33,7 +33,7 @@ pub(crate) struct ReadyNotification {
     pub(crate) yields_to: &'static [&'static str],
     /// Whether there is anything here to show it on.
     pub(crate) is_active: bool,
-    /// Oddities of the configuration, noted in every report.
+    /// Warnings about the configuration, noted in every report.
     pub(crate) warnings: Vec<Finding>,
     template: OnceLock<TemplateValue>,
 }

@@ -85,7 +85,7 @@ impl Write for Recorder {
     }
 }
 
-/// An output nobody reads any more, as of `… | head`.
+/// An output whose reader is gone, as in `… | head`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BrokenOutput;
 

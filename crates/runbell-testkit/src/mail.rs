@@ -33,7 +33,7 @@ const AT_ONCE: usize = 16;
 ///
 /// A mail arrives once, with the key in its Message-ID, whatever the run holds: no header is made from data, no line is
 /// longer than SMTP allows. Answers: 4xx is retried, 5xx never; a refused recipient is named, the others get the mail,
-/// and nobody gets it twice when it is tried again. Connections: refused, closed or silent at every step is retried, and
+/// and no recipient gets it twice when it is tried again. Connections: refused, closed or silent at every step is retried, and
 /// ambiguous only once the mail has left; one connection serves several mails. Secrets are in no error and no log, even
 /// when the server repeats everything.
 ///

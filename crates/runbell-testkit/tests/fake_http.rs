@@ -124,7 +124,7 @@ async fn a_held_answer_waits_and_notices_a_client_that_leaves() {
 async fn refused_ports_refuse_and_dropping_ends_it_all() {
     let peer = FakeHttp::start().await;
     assert_eq!(peer.refused_url("/x"), format!("http://{}/x", peer.refused_address()));
-    let refused = TcpStream::connect(peer.refused_address()).expect_err("nobody listens");
+    let refused = TcpStream::connect(peer.refused_address()).expect_err("the port refuses");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     let before = peer.connections();
     peer.settle().await;

@@ -247,14 +247,14 @@ async fn networks_are_allowed_exactly_as_listed() {
         let event = json!({ "run": {}, "state": "completed", "notifications": list });
         server.client.send("POST", &format!("projects/p/runs/{uid}/events"), &event).await.expect(200);
         let path = format!("projects/p/deliveries?uid={uid}");
-        let told = server
+        let listed = server
             .client
             .until_so(&path, |said| ["sent", "failed"].map(Value::from).contains(&said["deliveries"][0]["status"]))
             .await;
-        let (status, reason) = (&told["deliveries"][0]["status"], &told["deliveries"][0]["reason"]);
+        let (status, reason) = (&listed["deliveries"][0]["status"], &listed["deliveries"][0]["reason"]);
         match uid {
             "three" => assert_eq!(status, "sent"),
-            _ => assert!(status == "failed" && reason.as_str().expect("a reason").contains("redirects"), "{told}"),
+            _ => assert!(status == "failed" && reason.as_str().expect("a reason").contains("redirects"), "{listed}"),
         }
     }
     let paths: Vec<String> = peer.requests().into_iter().map(|request| request.path).collect();

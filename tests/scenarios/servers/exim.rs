@@ -34,7 +34,7 @@ fn unprivileged(program: &PathBuf) -> Command {
 }
 
 impl Exim {
-    /// `None` where there is no exim, which was told then.
+    /// `None` where exim is not installed; a message has said so then.
     fn start(ca: &TestCa, implicit: bool) -> Option<Self> {
         let found = program("exim4");
         let remedy = "apt-get install exim4-daemon-light";

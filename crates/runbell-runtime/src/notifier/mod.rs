@@ -323,7 +323,7 @@ fn freeze(run: &dyn RunView) -> Result<RunSnapshot> {
         .unwrap_or_else(|_panic| Err(Error::new(ErrorKind::RunInvalid, "the run panicked while it was serialized")))
 }
 
-/// Tells when a dispatch ends with its runtime instead of with a report.
+/// Logs a dispatch that is dropped, as with its runtime, before it has a report.
 struct Unfinished {
     uid: String,
     finished: bool,

@@ -118,7 +118,7 @@ async fn a_kind_that_panics_over_params_harms_nobody() {
     assert_eq!(reasons, [&format!("internal: {PANICKED}"), &format!("internal: {PANICKED}"), "matched"]);
     for target in own {
         let builder = stage.builder().notification(stage.notification(target));
-        // Building it is left to whoever sends it.
+        // The sender is built only when it is needed.
         let faults: Vec<String> = builder.check().faults().map(ToString::to_string).collect();
         let expected = (target == "panics-at-validate").then(|| format!("[0]: {PANICKED}"));
         assert_eq!(faults, Vec::from_iter(expected));
@@ -131,7 +131,7 @@ async fn a_kind_that_panics_over_params_harms_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_run_is_told_in_the_report() {
+async fn a_document_that_is_no_run_is_in_the_report() {
     let stage = Stage::new();
     let notifier = stage.notifier([stage.notification("a")]);
     let report = notifier.run_changed(&Value::from("no run")).await;

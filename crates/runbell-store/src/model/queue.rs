@@ -49,7 +49,7 @@ pub struct RunFacts {
 pub enum Deliver {
     /// Always: the run entered a state.
     Always,
-    /// Only when [`decides_anew`](runbell_core::delivery::decides_anew) says so: the new list took the place of an unfinished delivery
+    /// Only when [`decides_again`](runbell_core::delivery::decides_again) says so: the new list took the place of an unfinished delivery
     /// about this state, the one that the run is in.
     IfReplaced(RunState),
 }

@@ -28,7 +28,7 @@ pub(super) fn complete(connection: &Connection, completion: &Completion, now: i6
     let Completion { lease, outcome, policy, chance, .. } = completion;
     let id = lease.id;
     let mut may_be_due = false;
-    // What the attempt said about its destination holds, whoever has the lease by now.
+    // The attempt's news about its destination count even if the lease is lost by now.
     for change in &completion.holds {
         may_be_due |= change_hold(connection, *change, now)?;
     }

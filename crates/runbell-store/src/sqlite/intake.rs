@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use runbell_core::delivery::{Next, Phase, Progress, Replacement, Turn, decides_anew, replace, turns};
+use runbell_core::delivery::{Next, Phase, Progress, Replacement, Turn, decides_again, replace, turns};
 use runbell_core::{DeliveryKey, Reason, RunState};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -53,9 +53,9 @@ pub(super) fn take_in(connection: &Connection, intake: &RunChange, now: i64) -> 
             row.listed.push((one.name.clone(), id));
         }
         if !row.is_new {
-            let (superseded, anew) = take_over(connection, &row, intake.deliver, now)?;
+            let (superseded, is_decided_again) = take_over(connection, &row, intake.deliver, now)?;
             accepted.superseded = superseded;
-            delivers |= anew;
+            delivers |= is_decided_again;
         }
     }
     let mut may_be_due = accepted.superseded > 0;
@@ -199,8 +199,8 @@ fn take_over(connection: &Connection, row: &Row, deliver: Deliver, now: i64) -> 
     forget_lists(connection, row.id, row.generation)?;
     let states: Vec<RunState> =
         unfinished.iter().map(|(_, word, _)| word.parse().unwrap_or(RunState::Unknown)).collect();
-    let anew = matches!(deliver, Deliver::IfReplaced(state) if decides_anew(&states, state));
-    Ok((unfinished.len(), anew))
+    let is_decided_again = matches!(deliver, Deliver::IfReplaced(state) if decides_again(&states, state));
+    Ok((unfinished.len(), is_decided_again))
 }
 
 /// Makes the delivery of a job, unless it is there already, and puts it into its lane. Returns also whether something may be

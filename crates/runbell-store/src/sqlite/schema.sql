@@ -7,7 +7,7 @@ CREATE TABLE runs (
     version     INTEGER NOT NULL,
     generation  INTEGER NOT NULL,
     document    TEXT NOT NULL,
-    -- What runs are looked for by, taken from the document; the state is the one last told.
+    -- The columns that runs are found by, taken from the document; the state is the one last reported.
     name        TEXT NOT NULL,
     state       TEXT NOT NULL,
     started_at  INTEGER,

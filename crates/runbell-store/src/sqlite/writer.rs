@@ -34,7 +34,7 @@ trait Job: Send {
     /// Until when it may wait for company.
     fn may_wait_until(&self) -> Option<Instant>;
 
-    /// Tells the caller, once it is known whether the commit went through.
+    /// Answers the caller, once it is known whether the commit succeeded.
     fn answer(self: Box<Self>, committed: StoreResult<()>);
 }
 
@@ -62,7 +62,7 @@ impl<T: Send, F: Fn(&Connection) -> StoreResult<T> + Send> Job for Asked<T, F> {
     fn answer(self: Box<Self>, committed: StoreResult<()>) {
         // Dropped unanswered when it was not made.
         let Some(outcome) = self.outcome else { return };
-        // Whoever asked may have gone; the write stands all the same.
+        // The caller may have gone; the write stands all the same.
         let _ = self.caller.send(outcome.and_then(|done| committed.map(|()| done)));
     }
 }
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_log_is_copied_beside_the_commits_and_begins_anew() {
+    async fn the_log_is_copied_beside_the_commits_and_begins_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let writer = start(folder.path(), |_| ());
         let log = folder.path().join("runbell.db-wal");
@@ -307,7 +307,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut number = 100;
         while logged().await.expect("answered") > 1_000 {
-            assert!(Instant::now() < deadline, "the log does not begin anew");
+            assert!(Instant::now() < deadline, "the log does not begin again");
             writer.write(move |connection| insert(connection, &number.to_string(), 10)).await.expect("written");
             number += 1;
         }

@@ -115,7 +115,7 @@ impl<'p> Subject<'p> {
         sender
     }
 
-    /// The params with every mention of the peer replaced by an address nobody listens at.
+    /// The params with every mention of the peer replaced by an address that refuses connections.
     fn refused_params(&self) -> Map {
         fn replace(value: &mut Value, from: &str, to: &str) {
             match value {

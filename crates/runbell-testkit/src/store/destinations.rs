@@ -232,8 +232,8 @@ pub(super) async fn a_bucket_that_keeps_a_pace(bench: &StoreBench) {
     check.equal("the rest", &rest.len(), &5);
 }
 
-pub(super) async fn a_lost_lease_still_tells_of_its_destination(bench: &StoreBench) {
-    let check = bench.check("a lost lease still tells of its destination");
+pub(super) async fn a_lost_lease_still_reports_on_its_destination(bench: &StoreBench) {
+    let check = bench.check("a lost lease still reports on its destination");
     bench.intake(waiting("p", "u", flow(1), 0)).await;
     let slow = bench.only(&check, 1).await;
     let lease_over = 2 + i64::try_from(LEASE.as_secs()).expect("small");

@@ -22,7 +22,7 @@ macro_rules! store_contract {
             many_at_once two_handles steps_travel jobs_without_a_run wakeups
             destinations_take_turns projects_take_turns_at_a_destination buckets_take_turns_at_a_destination
             no_room_no_lease a_destination_that_is_down_is_probed a_destination_that_heals
-            a_bucket_that_asks_to_slow_down a_bucket_that_keeps_a_pace a_lost_lease_still_tells_of_its_destination
+            a_bucket_that_asks_to_slow_down a_bucket_that_keeps_a_pace a_lost_lease_still_reports_on_its_destination
             a_destination_that_is_down_is_not_forgotten what_is_down_for_too_long_ends an_unknown_destination
             a_destination_may_change a_new_flow_key
             lists_and_pages verdicts_and_latest_deliveries replays_under_a_new_key lists_of_runs pruning
@@ -74,8 +74,8 @@ pub async fn run_store_case(case: &str, bench: StoreBench) {
         "a_destination_that_heals" => destinations::a_destination_that_heals(bench).await,
         "a_bucket_that_asks_to_slow_down" => destinations::a_bucket_that_asks_to_slow_down(bench).await,
         "a_bucket_that_keeps_a_pace" => destinations::a_bucket_that_keeps_a_pace(bench).await,
-        "a_lost_lease_still_tells_of_its_destination" => {
-            destinations::a_lost_lease_still_tells_of_its_destination(bench).await;
+        "a_lost_lease_still_reports_on_its_destination" => {
+            destinations::a_lost_lease_still_reports_on_its_destination(bench).await;
         }
         "a_destination_that_is_down_is_not_forgotten" => {
             destinations::a_destination_that_is_down_is_not_forgotten(bench).await;
