@@ -8,7 +8,7 @@
 //! the texts of serde's errors, which quote values, are dropped where they arise.
 //!
 //! Writing a kind takes three things: a params type, a [`Sender`], and a [`SenderKind`] that ties them together;
-//! [`register_sender!`] links it. `runbell-testkit` proves it.
+//! [`register_sender!`] links it. `runbell-testkit` tests it.
 
 mod clock;
 mod context;

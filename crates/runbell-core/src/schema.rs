@@ -1,4 +1,4 @@
-//! What a kind's JSON Schema is asked: which fields are secret, which are missing, which are misspelt.
+//! Queries on a kind's JSON Schema: secret fields, missing fields, misspelt fields.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -150,7 +150,7 @@ pub fn check(schema: &Json, params: &Map) -> Findings {
     found
 }
 
-/// What the schema expects, when `value` is of another type. A schema without `type` takes anything.
+/// The expected type, when `value` is of another type. A schema without `type` takes anything.
 fn wrong_type(schema: &Json, value: &Value) -> Option<String> {
     let types: Vec<&str> = match schema.get("type")? {
         Json::String(one) => vec![one],

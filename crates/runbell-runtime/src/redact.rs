@@ -1,4 +1,4 @@
-//! Takes secrets out of run documents before anybody sees them.
+//! Redacts secrets in run documents, before senders and templates see them.
 
 use runbell_core::{Map, REDACTED, Registry, SECRET_KEY, SecretValues, Value};
 

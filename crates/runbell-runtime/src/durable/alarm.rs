@@ -1,4 +1,4 @@
-//! Alarms: the operator is notified of deliveries that failed for good, by deliveries that follow from them.
+//! Alarms: deliveries that notify the operator of deliveries that failed for good.
 //!
 //! Pure. The store makes them in the transaction that records the failure, so that none is lost and none is made twice.
 
@@ -13,7 +13,7 @@ use super::conceal::Vault;
 /// The project that alarms belong to. Users' projects cannot have this name, and its own failures raise no alarm.
 pub(super) const PROJECT: &str = "_runbell";
 
-/// How long a name may be in an alarm's text.
+/// The longest name in an alarm's text.
 const NAME: usize = 80;
 
 /// A delivery that may fail for good.

@@ -84,13 +84,13 @@ impl StoreBench {
     }
 
     /// Takes a change in, at the time that it names as the run's start.
-    pub(super) async fn intake(&self, intake: RunChange) -> Accepted {
-        self.try_intake(intake).await.expect("taken in")
+    pub(super) async fn intake(&self, change: RunChange) -> Accepted {
+        self.try_intake(change).await.expect("taken in")
     }
 
-    pub(super) async fn try_intake(&self, intake: RunChange) -> StoreResult<Accepted> {
-        (self.set_time)(intake.facts.started_at.expect("a time"));
-        self.store.intake(intake).await
+    pub(super) async fn try_intake(&self, change: RunChange) -> StoreResult<Accepted> {
+        (self.set_time)(change.facts.started_at.expect("a time"));
+        self.store.intake(change).await
     }
 
     pub(super) async fn claim_with(&self, seconds: i64, claim: Claim) -> Claimed {
