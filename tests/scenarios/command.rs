@@ -136,7 +136,10 @@ fn the_tail_of_a_failure_is_in_its_text() {
     let said = say(&mut runbell(&["run", "--tail", "2", "--", "sh", "-c", script]));
     assert!(said.err.starts_with("line 1\nline 2\nline 3\nline 4\n"), "{}", said.err);
     let notified = said.err.split("line 4\n").nth(1).expect("a notification");
-    assert!(notified.contains("exit code 1") && notified.contains("line 3") && !notified.contains("line 2"), "{notified}");
+    assert!(
+        notified.contains("exit code 1") && notified.contains("line 3") && !notified.contains("line 2"),
+        "{notified}"
+    );
     let said = say(&mut runbell(&["run", "--tail", "2", "--", "sh", "-c", "echo fine >&2"]));
     assert_eq!(said.err.matches("fine").count(), 1, "{}", said.err);
 }
@@ -315,7 +318,7 @@ impl Listener {
 }
 
 #[test]
-fn an_option_that_is_none_is_refused_and_not_run() {
+fn an_unknown_option_is_refused_and_not_run() {
     for args in [vec!["run", "--notfy", "console", "--", "true"], vec!["run", "--tial", "5", "--", "true"]] {
         let said = say(&mut runbell(&args));
         assert_eq!(said.code, Some(2), "{}", said.err);

@@ -235,7 +235,7 @@ async fn events_for_a_server_that_is_down_are_reported_later_and_the_command_doe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_run_sends_what_the_last_one_left() {
+async fn the_next_run_sends_the_spooled_events_of_the_last_one() {
     let (folder, down, peer, other) = (Folder::new(), Down::new(), server().await, server().await);
     let url = down.url();
     run_while_down(&folder, &url, "exit 1");
@@ -313,7 +313,7 @@ async fn a_server_that_wants_to_be_left_alone_for_long_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_no_server_of_ours_has_promised_nothing() {
+async fn an_answer_of_another_program_accepts_no_event() {
     let (folder, peer) = (Folder::new(), FakeHttp::start().await);
     peer.answer_always(FakeAnswer::ok().body("<html>Welcome!</html>"));
     let said = say(&mut command(&folder, &["run", "--server", &peer.url(""), "--", "true"]));
@@ -440,7 +440,7 @@ async fn a_spooled_event_that_is_refused_is_kept_aside_and_reported_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_one_process_sends_what_is_spooled() {
+async fn only_one_process_sends_spooled_events() {
     let (folder, down, peer) = (Folder::new(), Down::new(), server().await);
     let url = down.url();
     run_while_down(&folder, &url, "exit 1");
@@ -501,7 +501,7 @@ async fn a_mail_may_leave_its_server_to_the_server() {
 }
 
 #[tokio::test]
-async fn what_names_the_run_is_kept_though_it_stands_in_a_secret() {
+async fn the_identity_of_a_run_is_kept_although_a_secret_contains_it() {
     let (folder, peer) = (Folder::new(), server().await);
     let config = hook(&folder, "http://127.0.0.1:1/search-ranking-team/x");
     let url = peer.url("");
@@ -547,7 +547,7 @@ async fn a_server_that_is_slow_holds_up_nothing_but_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_dies_while_sending_the_spool_loses_nothing() {
+async fn a_crash_while_sending_the_spool_loses_no_event() {
     let (folder, down, peer) = (Folder::new(), Down::new(), server().await);
     run_while_down(&folder, &down.url(), "exit 1");
     down.open(&peer);

@@ -150,8 +150,13 @@ async fn deliveries_are_found_made_again_and_given_up() {
     });
     let store = store_in(&folder, "runbell.db");
     let server = start(&folder, &store, "{ retry: { waits_secs: [3600] }, limits: { page_size: 2 } }");
-    report(&server, "u1", "completed", &json!([webhook("bad", &peer.url("/bad")), webhook("busy", &peer.url("/busy"))]))
-        .await;
+    report(
+        &server,
+        "u1",
+        "completed",
+        &json!([webhook("bad", &peer.url("/bad")), webhook("busy", &peer.url("/busy"))]),
+    )
+    .await;
     report(&server, "u2", "error", &json!([webhook("bad", &peer.url("/CANARY"))])).await;
     let ask = |args: &[&str]| {
         let mut all = vec!["deliveries"];

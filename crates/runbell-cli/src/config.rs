@@ -36,7 +36,10 @@ pub(crate) fn notifications_but(
     for (index, given) in specs.iter().enumerate() {
         let notification = spec::parse(given, registry, index + 1)?;
         if all.iter().any(|other| other.name == notification.name) {
-            bail!("--notify: name `{}` is used twice; give another one with name=…", text::one_line(&notification.name, 80));
+            bail!(
+                "--notify: name `{}` is used twice; give another one with name=…",
+                text::one_line(&notification.name, 80)
+            );
         }
         all.push(notification);
     }

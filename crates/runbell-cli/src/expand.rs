@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expansion_names_what_is_missing() {
+    fn expansion_names_missing_variables_and_files() {
         let expand = |text| super::text(text, Path::new(""));
         for (text, expected) in [
             ("plain {{ run }} $HOME", Ok("plain {{ run }} $HOME")),

@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_done_early_waits_for_what_came_before() {
+    fn early_results_wait_for_earlier_runs() {
         let lines = |count| (0..count).map(|_| ReportLine::not_a_run(&Error::new(ErrorKind::RunInvalid, ""))).collect();
         let mut in_order = InOrder::default();
         in_order.waiting.extend([None, None, None]);

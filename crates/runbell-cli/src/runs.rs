@@ -669,7 +669,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_mended_does_not_wait_for_the_end() {
+    fn faults_that_no_text_can_repair_do_not_wait_for_the_end() {
         let (mut splitter, mut out) = (Splitter::default(), Vec::new());
         splitter.feed(format!("{{\"metadata\": {{\"a\": \"cut\n{RUN}\n").as_bytes(), &mut out);
         assert_eq!(out.len(), 2, "{out:?}");
@@ -682,7 +682,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_a_fault_of_its_line() {
+    fn a_line_that_is_not_utf8_is_a_fault() {
         let (mut splitter, mut out) = (Splitter::default(), Vec::new());
         splitter.feed(format!("{RUN}\n\"").as_bytes(), &mut out);
         splitter.feed(b"\xff\n", &mut out);

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_an_attempt() {
+    fn the_step_after_an_attempt() {
         let progress = |attempts, last_chance, seconds| {
             let age = seconds * SECOND;
             Progress { attempts, last_chance, is_replaced: false, age }

@@ -290,7 +290,7 @@ mod tests {
     use crate::value::read;
 
     #[test]
-    fn what_is_not_a_run_is_refused_with_the_field() {
+    fn a_document_that_is_no_run_is_refused_with_the_field() {
         for (text, message) in [
             ("[]", "run: must be an object, not a list"),
             ("{}", "metadata: is missing; a run document has metadata, spec and status"),

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_finds_what_is_missing_mistyped_and_misspelt() {
+    fn a_schema_finds_missing_mistyped_and_misspelt_fields() {
         let found = check(&schema(), &params(r#"{"tokn": "x", "count": "five", "headers": null}"#));
         let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(

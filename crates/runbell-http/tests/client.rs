@@ -150,7 +150,7 @@ async fn failures_say_whether_the_request_may_have_arrived() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_said_without_quoting_it() {
+async fn unsendable_payloads_are_reported_without_quoting_them() {
     let cx = context();
     for (change, said) in [
         (

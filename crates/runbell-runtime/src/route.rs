@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_shows_something_here_stays_here() {
+    fn kinds_that_print_here_stay_here() {
         for (place, has_server, expected) in [
             (Place::Anywhere, false, Dispatch::Here),
             (Place::Anywhere, true, Dispatch::Server),

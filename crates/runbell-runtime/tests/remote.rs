@@ -78,7 +78,7 @@ async fn a_blocked_event_or_a_long_wait_ends_the_pass() {
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_handed_over_once() {
+async fn a_given_up_event_is_handed_over_once() {
     let peer = FakeHttp::start().await;
     peer.answer_with(|request| match request.path.contains("/a/") {
         true => FakeAnswer::status(422),

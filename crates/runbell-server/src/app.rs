@@ -25,8 +25,8 @@ const BASE: &str = "/api/v1";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Builds the whole API as a service, with its description. One function, because routes and the layers around them are
-/// read together: their order is what matters.
+/// Builds the whole API as a service, with its description. It is one long function, because the order of routes and layers
+/// is read as a whole.
 pub(crate) fn build(app: App) -> Router {
     let seconds = Duration::from_secs(app.limits.request_secs);
     let in_time = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, seconds);

@@ -143,7 +143,9 @@ async fn keys_for(config: &Config, file: &Path, store: &dyn Store, used: Use) ->
     if used == Use::AtRest(Purpose::Seal)
         && some.iter().any(|one| keys.open(&one.project, &one.secret.name, &one.secret.sealed).is_err())
     {
-        bail!("secrets: these keys do not open the store's secrets, so its server could not open a new one; use the server's key file");
+        bail!(
+            "secrets: these keys do not open the store's secrets, so its server could not open a new one; use the server's key file"
+        );
     }
     Ok(keys)
 }

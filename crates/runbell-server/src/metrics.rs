@@ -57,10 +57,7 @@ impl Metrics {
                 Opts::new("deliveries_failed_total", "Deliveries that failed for good."),
                 &["kind"],
             )?,
-            waiting: IntGaugeVec::new(
-                Opts::new("deliveries_waiting", "Unfinished deliveries."),
-                &["status"],
-            )?,
+            waiting: IntGaugeVec::new(Opts::new("deliveries_waiting", "Unfinished deliveries."), &["status"])?,
             oldest: Gauge::new("oldest_waiting_seconds", "Age of the oldest unfinished delivery.")?,
             store_up: IntGauge::new("store_up", "Whether the store answers.")?,
             registry,

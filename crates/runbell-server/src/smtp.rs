@@ -99,7 +99,7 @@ mod tests {
     use super::parsed;
 
     #[test]
-    fn what_may_be_a_text_stays_one() {
+    fn a_param_that_may_be_a_text_stays_a_text() {
         let of = |schema: &str, text: &str| {
             parsed(text, &serde_json::from_str(&format!(r#"{{"type": {schema}}}"#)).expect("JSON"))
         };

@@ -19,7 +19,9 @@ pub(crate) async fn keep_up(app: App, retention: Duration) {
     match app.dispatcher.reseal().await {
         Ok((0, 0)) => {}
         Ok((resealed, 0)) => tracing::info!(resealed, "secrets were sealed again with the current key"),
-        Ok((resealed, closed)) => tracing::error!(resealed, closed, "some secrets cannot be opened: their keys are missing"),
+        Ok((resealed, closed)) => {
+            tracing::error!(resealed, closed, "some secrets cannot be opened: their keys are missing")
+        }
         Err(error) => tracing::error!(%error, "secrets cannot be sealed again"),
     }
     loop {

@@ -80,8 +80,12 @@ impl KeyRing {
     /// # Errors
     /// [`ErrorKind::SecretNotFound`] when its key is not in the ring, or it was changed or moved.
     pub fn open(&self, project: &str, name: &str, sealed: &[u8]) -> Result<String> {
-        let broken =
-            || Error::new(ErrorKind::SecretNotFound, "a stored secret cannot be opened; its key is missing from the key file");
+        let broken = || {
+            Error::new(
+                ErrorKind::SecretNotFound,
+                "a stored secret cannot be opened; its key is missing from the key file",
+            )
+        };
         let (id, rest) = sealed.split_at_checked(ID).ok_or_else(broken)?;
         let (nonce, encrypted) = rest.split_at_checked(NONCE).ok_or_else(broken)?;
         let id = id.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -117,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_where_it_belongs_and_nowhere_else() {
+    fn a_sealed_secret_opens_only_under_its_project_and_name() {
         let keys = ring(&["one"]);
         let sealed = keys.seal("p", "n", "CANARY").expect("sealed");
         assert!(!sealed.windows(6).any(|window| window == b"CANARY"));

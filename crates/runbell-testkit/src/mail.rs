@@ -1,4 +1,4 @@
-//! The contract of a kind that sends mail: what it makes of a server's answers and faults, who gets what, how often.
+//! The contract of a kind that sends mail: a server's answers and faults, the recipients, the number of mails.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -66,7 +66,7 @@ struct Subject<'p> {
     canaries: Canaries,
 }
 
-/// What came of one send.
+/// The result of one send.
 struct Outcome {
     result: Result<Receipt>,
     written: bool,
@@ -84,7 +84,7 @@ impl Subject<'_> {
         Check::new(CONTRACT, name)
     }
 
-    /// A new sender that shares nothing with others.
+    /// A new sender that shares no client with others.
     fn sender(&self, check: &Check) -> Arc<dyn Sender> {
         self.peer.behave();
         self.peer.take_mails();

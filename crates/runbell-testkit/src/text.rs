@@ -20,7 +20,7 @@ const CONTRACT: &str = "text_contract";
 
 /// Proves how a kind prints that writes plain text or HTML to [`BuildContext::output`].
 ///
-/// It prints what it renders, once; HTML may have something around it. What it prints moves no cursor and reorders nothing, whatever the run holds;
+/// It prints what it renders, once; HTML may have something around it. With any run its output is inert: it neither moves the cursor nor reorders text;
 /// colour, where the output has it, changes nothing but colour. An output whose reader is gone is an error that is
 /// never retried.
 ///
@@ -70,7 +70,7 @@ fn text_of<'p>(check: &Check, payload: &'p Payload) -> &'p str {
     }
 }
 
-/// Whether what is printed is what was rendered; HTML may have a frame around it.
+/// Whether the output is the rendered text; HTML may have a frame around it.
 fn is_printed(payload: &Payload, printed: &str) -> bool {
     match payload {
         Payload::Text { content_type: "text/html", body } => printed.matches(body.as_str()).count() == 1,

@@ -140,7 +140,7 @@ async fn refused_ports_refuse_and_dropping_ends_it_all() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_counted() {
+async fn malformed_requests_are_counted() {
     let peer = FakeHttp::start().await;
     let mut stream = connect(&peer);
     stream.write_all(b"\x16\x03\x01 not http\r\n\r\n").expect("sent");

@@ -151,7 +151,7 @@ async fn a_guard_decides_by_address() {
 }
 
 #[tokio::test]
-async fn what_was_appended_before_encryption_is_not_believed() {
+async fn data_appended_before_encryption_is_not_accepted() {
     let ca = TestCa::new();
     let peer = FakeSmtp::start_encrypted(Tls::StartTls, &ca, None).await;
     // Somebody in between answers for the server: everything was accepted already.

@@ -199,7 +199,7 @@ impl Asking<'_> {
 }
 
 #[tokio::test]
-async fn what_a_request_may_ask_for_is_limited() {
+async fn requests_are_limited() {
     let folder = Folder::new();
     let config =
         folder.file("server.json", &json!({ "limits": { "body_bytes": 100_000, "page_size": 3 } }).to_string());
@@ -292,7 +292,7 @@ async fn what_a_request_may_ask_for_is_limited() {
 }
 
 #[tokio::test]
-async fn whoever_sends_a_head_too_slowly_is_cut_off() {
+async fn a_caller_that_sends_a_head_too_slowly_is_disconnected() {
     let folder = Folder::new();
     let server = Serving::of(&mut serve(&folder, &[]));
     // It never comes to an end, and the server does not wait for it.

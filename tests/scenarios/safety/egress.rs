@@ -127,7 +127,7 @@ async fn register(server: &Serving, notifications: &Value) -> crate::serving::An
 }
 
 #[tokio::test]
-async fn every_kind_is_refused_what_only_the_server_can_reach() {
+async fn every_kind_is_refused_addresses_that_only_the_server_can_reach() {
     let folder = Folder::new();
     let server = public(&folder, &[]).await;
     for (host, what) in HOSTS {
@@ -176,7 +176,7 @@ fn name_of_a_neighbour() -> Option<String> {
 }
 
 #[tokio::test]
-async fn what_a_name_resolves_to_counts_when_it_is_sent() {
+async fn a_name_is_checked_when_it_is_resolved_for_an_attempt() {
     let (folder, peer, smtp) = (Folder::new(), FakeHttp::start().await, FakeSmtp::start().await);
     let Some(name) = name_of_a_neighbour() else { return };
     let server = public(&folder, &[]).await;

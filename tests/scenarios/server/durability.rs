@@ -95,7 +95,7 @@ fn record(sink: &FakeHttp) -> (Arrived, watch::Receiver<usize>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_accepted_arrives_however_often_the_server_is_killed() {
+async fn accepted_events_arrive_however_often_the_server_is_killed() {
     let (folder, sink) = (Folder::new(), FakeHttp::start().await);
     let (arrived, mut counted) = record(&sink);
     let config = json!({ "retry": { "waits_secs": [0.05, 0.05, 0.05, 0.05, 0.05] } });

@@ -214,7 +214,10 @@ async fn a_refusal_for_good_is_not_tried_again() {
     peer.answer(FakeAnswer::status(403).body("not you"));
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": [0, 0, 0] } }));
     let client = serving.client();
-    client.report("u", &json!({ "run": run("u", "error"), "notifications": [webhook("n", &peer.url("/"))] })).await.ok();
+    client
+        .report("u", &json!({ "run": run("u", "error"), "notifications": [webhook("n", &peer.url("/"))] }))
+        .await
+        .ok();
     let all = client.settled().await;
     assert_eq!((all.len(), &all[0]["status"], &all[0]["attempt_count"]), (1, &json!("failed"), &json!(1)), "{all:#?}");
     assert!(text(&all[0], "reason").contains("403"), "{all:#?}");

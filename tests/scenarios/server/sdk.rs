@@ -153,7 +153,7 @@ async fn registered_notifications_follow_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_list_takes_the_place_of_what_was_not_delivered() {
+async fn a_changed_list_supersedes_unfinished_deliveries() {
     let (folder, broken, sink) = (Folder::new(), FakeHttp::start().await, FakeHttp::start().await);
     broken.answer_always(FakeAnswer::status(503));
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": [3600] } }));

@@ -42,7 +42,7 @@ async fn an_event_reported_again_is_delivered_once_also_after_a_lost_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_finishes_what_is_under_way_and_the_next_start_delivers_the_rest() {
+async fn a_stop_finishes_open_attempts_and_the_next_start_delivers_the_rest() {
     let (folder, sink) = (Folder::new(), FakeHttp::start().await);
     let (slow, hold) = FakeAnswer::ok().held();
     // It takes `slow` slowly, and refuses `later` until the server has been restarted.

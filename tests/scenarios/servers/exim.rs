@@ -186,7 +186,7 @@ async fn encryption_from_the_first_byte() {
 }
 
 #[tokio::test]
-async fn what_exim_refuses() {
+async fn refusals_of_exim() {
     let (ca, other) = (TestCa::new(), TestCa::new());
     let Some(exim) = Exim::start(&ca, false) else { return };
     let to = |address: &'static str| {

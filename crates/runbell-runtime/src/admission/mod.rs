@@ -635,7 +635,7 @@ mod tests {
 
     #[cfg(feature = "durable")]
     #[tokio::test(start_paused = true)]
-    async fn a_share_is_what_the_pace_and_the_hold_leave() {
+    async fn a_share_follows_the_pace_and_the_hold() {
         let admission = admission(64, Some(32));
         let pace = Some(Pace { count: 4, period: Duration::from_secs(8) });
         let limits = Limits { pace, bucket: Some("hook".into()), ..Limits::of("h:1") };
@@ -684,7 +684,7 @@ mod tests {
 
     #[cfg(feature = "durable")]
     #[tokio::test(start_paused = true)]
-    async fn what_only_memory_calls_down_gets_one_through() {
+    async fn a_destination_down_only_in_memory_lets_one_delivery_through() {
         let admission = admission(64, Some(32));
         let limits = Limits::of("h:1");
         let destination = flow(&limits).destination;

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alarm_says_what_was_not_delivered_and_why() {
+    fn an_alarm_names_the_failed_delivery_and_its_reason() {
         let mut delivery = Subjected {
             id: 7,
             fence: 3,

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_a_caller_who_left_was_promised_wakes_the_worker() {
+    async fn an_event_wakes_the_worker_although_its_caller_has_left() {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite://{}", folder.path().join("runbell.db").display());
         let store = runbell_store::open(&url, Arc::new(FixedClock::default())).await.expect("opened");

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dotted_paths_make_what_is_missing() {
+    fn dotted_paths_make_missing_objects() {
         let mut document = value::read(r#"{"status": {"state": "running"}, "spec": null, "n": 1}"#).expect("JSON");
         for (path, value) in [("status.state", "completed"), ("status.a.b", "x"), ("spec.c", "y"), ("new", "z")] {
             set(&mut document, path, Value::from(value)).expect("set");

@@ -141,7 +141,9 @@ impl RemoteClient {
         let mut secrets = SecretValues::default();
         if let Some(token) = &token {
             if token.reveal().is_empty() || !token.reveal().bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(invalid("the token holds a character that is not allowed in one, such as a space or a line break"));
+                return Err(invalid(
+                    "the token holds a character that is not allowed in one, such as a space or a line break",
+                ));
             }
             secrets.add(&Value::from(token.reveal().as_str()));
         }
@@ -265,9 +267,7 @@ impl RemoteClient {
         match class {
             AnswerClass::Success if is_runbells(&body) => Reported::Accepted,
             // A page of a proxy or of another program, which has accepted nothing.
-            AnswerClass::Success => {
-                Reported::Blocked(format!("{why}, but not as a Runbell server; check the URL"))
-            }
+            AnswerClass::Success => Reported::Blocked(format!("{why}, but not as a Runbell server; check the URL")),
             AnswerClass::Refused => Reported::Refused(why),
             AnswerClass::Later => Reported::Later(why, answer.retry_after()),
             AnswerClass::Redirect => Reported::Blocked(format!("{why}: it redirects; give the final URL")),
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_masked_and_on_one_line() {
+    fn texts_of_a_server_are_masked_and_on_one_line() {
         let client = client("http://h", "rbt_CANARY-2").expect("a client");
         let body = format!(r#"{{"detail": "bad\n\u001b[31m http://h/CANARY-1 rbt_CANARY-2 {}"}}"#, "x".repeat(900));
         let Reported::Refused(why) = client.classify(&Answer::new(422, &[], body, Timestamp::UNIX_EPOCH), &event())

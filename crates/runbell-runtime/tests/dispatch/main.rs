@@ -61,7 +61,7 @@ async fn every_notification_gets_its_line_and_one_bad_one_leaves_the_others_alon
 }
 
 #[tokio::test(start_paused = true)]
-async fn explain_and_preview_say_what_dispatch_does() {
+async fn explain_and_preview_agree_with_dispatch() {
     let stage = Stage::new();
     let notifier = stage.notifier([
         stage.notification("a"),
@@ -93,7 +93,7 @@ async fn explain_and_preview_say_what_dispatch_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panicking_sender_harms_nobody() {
+async fn a_panicking_sender_affects_no_other() {
     let stage = Stage::new();
     stage.script("bad", [Step::Panic]);
     let notifier =
@@ -105,7 +105,7 @@ async fn a_panicking_sender_harms_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kind_that_panics_over_params_harms_nobody() {
+async fn a_kind_that_panics_over_params_affects_no_other() {
     const PANICKED: &str = "the kind panicked while it was made ready";
     let stage = Stage::new();
     let notifier = stage.notifier([stage.notification("good")]);

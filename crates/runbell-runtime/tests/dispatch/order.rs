@@ -90,7 +90,7 @@ async fn news_that_is_skipped_overtakes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn news_that_is_skipped_or_dropped_lets_nobody_pass() {
+async fn skipped_or_dropped_news_hurries_no_older_news() {
     for dropped in [false, true] {
         let stage = Stage::new();
         stage.script("t", [Step::Slow(5)]);

@@ -64,7 +64,7 @@ async fn a_retry_after_is_not_undercut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_target_delays_nobody_else() {
+async fn a_broken_target_delays_no_other() {
     let stage = Stage::new();
     stage.script("hole", std::iter::repeat_n(Step::Hang, 1000));
     let order = Arc::new(Mutex::new(Vec::new()));

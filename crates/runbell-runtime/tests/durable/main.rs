@@ -130,7 +130,7 @@ async fn a_target_that_comes_back_gets_it_and_one_that_does_not_fails_for_good()
 }
 
 #[tokio::test]
-async fn what_was_promised_is_kept_after_a_restart() {
+async fn accepted_deliveries_are_kept_after_a_restart() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
     // Accepted, while no worker runs.
     let idle = site.start().await;
@@ -149,7 +149,7 @@ async fn what_was_promised_is_kept_after_a_restart() {
 }
 
 #[tokio::test]
-async fn one_dead_target_delays_nobody_else() {
+async fn a_dead_target_delays_no_other() {
     let (site, dead, healthy) = (Site::new(), FakeHttp::start().await, FakeHttp::start().await);
     let dispatcher = site.start_with(DispatcherOptions { at_once: 16, ..DispatcherOptions::default() }).await;
     dead.answer_always(FakeAnswer::black_hole());
@@ -193,7 +193,7 @@ async fn secrets_rest_sealed_and_go_out_with_no_run() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_refused_whole() {
+async fn invalid_events_are_refused_as_a_whole() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
     let dispatcher = site.start().await;
     let list = json!([hook("good", &peer.url("/x")), { "kind": "webhook", "name": "bad", "params": {} }, hook("good", "http://h")]);

@@ -207,7 +207,10 @@ pub(crate) async fn replay(
     let made = app.dispatcher.store().replay(&project, id, new_key).await?;
     let Some(made) = made else {
         let (found, _) = one(&app, &project, id).await?;
-        return Err(conflict(format!("the delivery is {}; only a finished one can be replayed", found.status.as_str())));
+        return Err(conflict(format!(
+            "the delivery is {}; only a finished one can be replayed",
+            found.status.as_str()
+        )));
     };
     Ok(Json(OneBody { data: one(&app, &project, made).await?.0.into() }))
 }
@@ -250,9 +253,7 @@ pub(crate) async fn replay_all(
     let body: ReplayAllBody = body.optional_fields()?;
     let status = body.status.as_deref().map_or(Ok(DeliveryState::Failed), status_of)?;
     if !status.is_finished() {
-        return Err(Problem::bad(
-            "status: must be failed, sent or superseded; unfinished deliveries need no replay",
-        ));
+        return Err(Problem::bad("status: must be failed, sent or superseded; unfinished deliveries need no replay"));
     }
     let filter = DeliveryFilter {
         project: Some(project),
@@ -280,7 +281,10 @@ pub(crate) async fn cancel(
     let is_cancelled = app.dispatcher.store().cancel(&project, id).await?;
     let (found, _) = one(&app, &project, id).await?;
     if !is_cancelled {
-        return Err(conflict(format!("the delivery is {}; only a waiting one can be cancelled", found.status.as_str())));
+        return Err(conflict(format!(
+            "the delivery is {}; only a waiting one can be cancelled",
+            found.status.as_str()
+        )));
     }
     Ok(Json(OneBody { data: found.into() }))
 }

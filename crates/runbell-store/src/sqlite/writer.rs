@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_refused_is_not_kept_when_a_full_disk_ends_the_groups_transaction() {
+    async fn a_refused_write_is_not_kept_when_a_full_disk_ends_the_groups_transaction() {
         let folder = tempfile::tempdir().expect("a folder");
         let writer = start(folder.path(), |connection| {
             let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("a count");

@@ -170,7 +170,7 @@ impl FakeHttp {
         self
     }
 
-    /// What it answers when nothing else is set; `None` when a function decides.
+    /// The default answer; `None` when a function decides.
     pub(crate) fn usual_answer(&self) -> Option<FakeAnswer> {
         let state = self.shared.lock();
         state.by.is_none().then(|| state.always.clone())

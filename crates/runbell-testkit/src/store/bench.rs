@@ -1,4 +1,4 @@
-//! An empty store with the power to set its time, and what the cases say again and again.
+//! An empty store with a settable clock, and helpers for the cases.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub struct StoreBench {
     pub second: Option<Arc<dyn Store>>,
     /// Sets the time of the store.
     pub set_time: Box<dyn Fn(Timestamp) + Send + Sync>,
-    /// What must live as long as the store, such as its folder.
+    /// Values that must live as long as the store, such as its folder.
     pub keep: Box<dyn Any + Send + Sync>,
 }
 
@@ -54,7 +54,7 @@ impl Rooms for Unlimited {
     }
 }
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 pub(super) fn sent() -> Outcome {
     Outcome::Sent { answer: "200".to_owned() }
 }

@@ -1,4 +1,4 @@
-//! What was, and is still there to be shown.
+//! The history of runs and deliveries.
 
 use std::time::Duration;
 

@@ -69,7 +69,7 @@ pub(super) async fn lists_of_notifications(bench: &StoreBench) {
     check.equal("the old promise", &old[0].status, &DeliveryState::Superseded);
 }
 
-pub(super) async fn what_a_list_takes_the_place_of(bench: &StoreBench) {
+pub(super) async fn a_list_replaces_unfinished_deliveries(bench: &StoreBench) {
     let check = bench.check("what a list takes the place of");
     let again = |expected, name: &str, state| RunChange {
         notifications: Some(vec![registered(name)]),

@@ -29,7 +29,8 @@ pub(super) async fn secrets(bench: &StoreBench) {
     let all = store.secrets(None, 2).await.expect("read");
     let rest = store.secrets(Some(("p".to_owned(), "L".to_owned())), 9).await.expect("read");
     check.equal("page by page", &(all.len(), rest.len()), &(2, 1));
-    check.ensure(store.reseal(all[0].clone(), vec![9]).await.expect("answered"), || "it is not sealed again".to_owned());
+    check
+        .ensure(store.reseal(all[0].clone(), vec![9]).await.expect("answered"), || "it is not sealed again".to_owned());
     let stale = ProjectSecret { project: "p".to_owned(), secret: sealed("K", 3) };
     check.ensure(!store.reseal(stale, vec![8]).await.expect("answered"), || "a stale one is".to_owned());
     check.equal("sealed again", &store.secret("p", "K").await.expect("read"), &Some(vec![9]));
