@@ -318,7 +318,7 @@ async fn an_answer_of_another_program_accepts_no_event() {
     peer.answer_always(FakeAnswer::ok().body("<html>Welcome!</html>"));
     let said = say(&mut command(&folder, &["run", "--server", &peer.url(""), "--", "true"]));
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(said.err.contains("is the URL right?"), "{}", said.err);
+    assert!(said.err.contains("but not as a Runbell server; check the URL"), "{}", said.err);
     assert_eq!(spooled(&folder).len(), 2);
 }
 
@@ -449,7 +449,7 @@ async fn only_one_process_sends_spooled_events() {
     lock.lock().expect("locked");
     let said = say(&mut command(&folder, &["spool", "flush"]));
     assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("another runbell is sending"), "{}", said.err);
+    assert!(said.err.contains("another runbell process is sending"), "{}", said.err);
     let said = say(&mut command(&folder, &["run", "--server", &url, "--", "true"]));
     assert!(said.code == Some(0) && !said.err.contains("earlier"), "{}", said.err);
     assert_eq!((states(&peer.requests()), spooled(&folder).len()), (vec![json!("running"), json!("completed")], 2));

@@ -78,7 +78,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
     done(&made);
     let admin = made.out.trim_end();
     assert!(admin.starts_with("rbt_") && made.out.lines().count() == 1, "{}", made.out);
-    assert!(made.err.contains("shown this once") && !made.err.contains("rbt_"), "{}", made.err);
+    assert!(made.err.contains("shown only once") && !made.err.contains("rbt_"), "{}", made.err);
     assert!(!folder.path("runbell.db.key").exists(), "no key was needed");
 
     let server = start(&folder, &store, "{}");
@@ -87,7 +87,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
         say(&mut over(&server, "rbt_0_CANARY", &["tokens", "list"])),
         say(&mut on(&store, &["tokens", "list"])),
     ];
-    refused(&said[0], 2, "asks for an access token; put it into RUNBELL_TOKEN");
+    refused(&said[0], 2, "requires an access token; put it into RUNBELL_TOKEN");
     refused(&said[1], 2, "does not take the token in RUNBELL_TOKEN");
     refused(&said[2], 2, "another process holds it; stop that one, or talk to it over its API");
 
@@ -192,13 +192,13 @@ async fn deliveries_are_found_made_again_and_given_up() {
     let table = say(&mut ask(&["show", &old, "--table"]));
     assert!(table.out.contains("ATTEMPT") && !table.out.contains("CANARY"), "{}", table.out);
     refused(&say(&mut ask(&["show", "999"])), 1, "999: the delivery is not there");
-    refused(&say(&mut ask(&["replay", &busy])), 1, "the delivery is retry; only a finished one is made again");
-    refused(&say(&mut ask(&["cancel", &old])), 1, "the delivery is failed; only one that waits is given up");
+    refused(&say(&mut ask(&["replay", &busy])), 1, "the delivery is retry; only a finished one can be replayed");
+    refused(&say(&mut ask(&["cancel", &old])), 1, "the delivery is failed; only a waiting one can be cancelled");
     let cancelled = say(&mut ask(&["cancel", &busy]));
     assert_eq!((cancelled.code, &cancelled.json()[0]["status"]), (Some(0), &json!("superseded")));
 
     peer.answer_always(FakeAnswer::ok());
-    // One that cannot be made again leaves the others alone.
+    // One that cannot be replayed does not affect the others.
     let replayed = say(&mut ask(&["replay", "999", &old]));
     assert_eq!((replayed.code, replayed.json().len()), (Some(1), 1), "{replayed:?}");
     until(1, || ask(&["list", "--status", "sent", "--uid", "u1"]));
@@ -250,7 +250,7 @@ async fn secrets_go_in_and_only_names_come_out() {
 
     // Another key would make secrets that the server cannot open.
     let wrong = say_with(set(&["X"]).env("RUNBELL_SECRET_KEYS", format!("k9 {}=", "A".repeat(43))), "CANARY-x");
-    refused(&wrong, 2, "do not open what the store holds");
+    refused(&wrong, 2, "these keys do not open the store's secrets");
     let key = folder.path("runbell.db.key");
     std::fs::rename(&key, folder.path("away")).expect("moved");
     refused(&say_with(&mut set(&["X"]), "CANARY-x"), 2, "is missing, and the store holds secrets");
@@ -304,7 +304,7 @@ async fn a_backup_is_all_that_a_new_server_needs() {
     done(&made);
     let length = std::fs::metadata(file("over.db")).expect("there").len();
     assert_eq!(made.json(), [json!({ "file": file("over.db"), "bytes": length })]);
-    refused(&say(&mut over(&server, "", &["backup", &file("over.db")])), 2, "is there already");
+    refused(&say(&mut over(&server, "", &["backup", &file("over.db")])), 2, "exists already");
     refused(&say(&mut on(&store, &["backup", &file("on.db")])), 2, "another process holds it");
     drop(server);
     done(&say(&mut on(&store, &["backup", &file("on.db"), "--table"])));
@@ -319,11 +319,11 @@ async fn a_backup_is_all_that_a_new_server_needs() {
         assert_eq!(sent[0]["uid"], "u1");
     }
 
-    // What is no whole database leaves nothing behind.
+    // An incomplete database leaves no file behind.
     for (answer, why) in [
-        (FakeAnswer::ok(), "sent no whole database"),
+        (FakeAnswer::ok(), "sent an incomplete database"),
         (FakeAnswer::half_body(200).body("SQLite format 3\0"), "broke off"),
-        (FakeAnswer::status(404).body("<html>CANARY"), "not as Runbell's server does"),
+        (FakeAnswer::status(404).body("<html>CANARY"), "but not as a Runbell server; check the URL"),
         (FakeAnswer::redirect(302, "http://h/CANARY"), "give the final URL"),
     ] {
         peer.answer(answer);

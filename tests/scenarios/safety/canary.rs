@@ -362,7 +362,7 @@ async fn a_server_keeps_every_secret() {
     }
     asked.get(&format!("projects/p/runs?page-token={}", token.text)).await.expect(400);
 
-    // Everything is tried, and what can be is made again, given up, explained.
+    // Every delivery is attempted; then deliveries are replayed, cancelled and explained.
     let settled = |said: &Value| {
         said["deliveries"].as_array().expect("a list").iter().all(|one| match one["status"].as_str() {
             Some("sent" | "failed" | "superseded") => true,

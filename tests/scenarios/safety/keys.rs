@@ -112,7 +112,7 @@ async fn a_key_is_replaced_while_secrets_stay() {
 
     // With a key that is none of theirs they stay closed, and that is said.
     let server = start(&foreign);
-    server.until_logged("some secrets are of keys that are gone").await;
+    server.until_logged("some secrets cannot be opened: their keys are missing").await;
     let said = server
         .client
         .send("POST", "projects/p/deliveries/replay", &json!({ "status": "sent" }))

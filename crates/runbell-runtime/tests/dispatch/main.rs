@@ -43,7 +43,7 @@ async fn every_notification_gets_its_line_and_one_bad_one_leaves_the_others_alon
                 "unknown_kind: kind: `pager` is not linked (linked: scripted); a third-party kind must be linked: name its crate in the program"
             ),
             ("no-target", Status::Error, "params_invalid: params.target: is required"),
-            ("own", Status::Error, "params_invalid: name: `own` is taken; names must be unique in a run"),
+            ("own", Status::Error, "params_invalid: name: `own` is used twice; names must be unique in a run"),
             ("when", Status::Skipped, "state_not_in_when"),
             ("condition", Status::Skipped, "condition_false"),
             ("broken", Status::Sent, "condition_ignored"),

@@ -185,7 +185,7 @@ fn take_over(connection: &Connection, row: &Row, deliver: Deliver, now: i64) -> 
             }
             Replacement::Superseded => {
                 let sql = "UPDATE deliveries SET status = ?3, due_at = NULL, finished_at = ?2, \
-                           reason = 'the run was given other notifications' WHERE id = ?1";
+                           reason = 'the run has a new list of notifications' WHERE id = ?1";
                 connection.prepare_cached(sql)?.execute(params![
                     id,
                     now,
