@@ -119,7 +119,7 @@ fn a_tail_holds_no_part_of_a_secret() {
          printf '401 for {CANARY}\\npw-{CANARY} q-{CANARY}\\n%4090s{CANARY}\\n' x >&2; exit 1"
     );
     let said = say(&mut runbell(&["run", "--tail", "5", "-c", &config, "--", "sh", "-c", &script]));
-    let told = said.err.split("Run failed").nth(1).expect("a notification");
-    assert!(told.contains("401 for ***"), "{told}");
-    assert!(!told.contains("CANARY"), "{told}");
+    let notified = said.err.split("Run failed").nth(1).expect("a notification");
+    assert!(notified.contains("401 for ***"), "{notified}");
+    assert!(!notified.contains("CANARY"), "{notified}");
 }

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use runbell_testkit::{FakeAnswer, FakeHttp};
 
-use crate::tools::{Folder, SIGNAL_TELLER, runbell, say, say_with};
+use crate::tools::{Folder, SIGNAL_PRINTER, runbell, say, say_with};
 
 #[test]
 fn streams_pass_through_untouched() {
@@ -43,7 +43,7 @@ fn it_ends_as_the_command_did() {
 }
 
 #[test]
-fn a_command_that_cannot_be_started_is_told_as_failed() {
+fn a_command_that_cannot_be_started_is_notified_as_failed() {
     let folder = Folder::new();
     let plain = folder.file("plain", "#!/bin/sh\n");
     let said = say(&mut runbell(&["run", "--", "/nonexistent/command", "--secret", "CANARY"]));
@@ -106,7 +106,7 @@ fn the_run_says_who_where_and_when_and_not_with_what() {
 }
 
 #[test]
-fn results_that_do_not_count_are_told_and_change_nothing() {
+fn results_that_cannot_be_used_are_reported_and_change_nothing() {
     for (script, note) in [
         ("head -c 1100000 /dev/zero > \"$RUNBELL_RESULTS\"", "larger than 1 MiB"),
         ("echo '{\"a\": }' > \"$RUNBELL_RESULTS\"", "line 1, column 7"),
@@ -122,7 +122,7 @@ fn results_that_do_not_count_are_told_and_change_nothing() {
 }
 
 #[test]
-fn results_of_an_earlier_run_are_not_told_again() {
+fn results_of_an_earlier_run_are_not_sent_again() {
     let folder = Folder::new();
     let old = folder.file("r.json", r#"{"stale": 1}"#);
     let said = say(&mut runbell(&["run", "--results", &old, "--", "true"]));
@@ -137,8 +137,11 @@ fn the_tail_of_a_failure_is_in_its_text() {
     let script = "for i in 1 2 3 4; do echo \"line $i\" >&2; done; exit 1";
     let said = say(&mut runbell(&["run", "--tail", "2", "--", "sh", "-c", script]));
     assert!(said.err.starts_with("line 1\nline 2\nline 3\nline 4\n"), "{}", said.err);
-    let told = said.err.split("line 4\n").nth(1).expect("a notification");
-    assert!(told.contains("exit code 1") && told.contains("line 3") && !told.contains("line 2"), "{told}");
+    let notified = said.err.split("line 4\n").nth(1).expect("a notification");
+    assert!(
+        notified.contains("exit code 1") && notified.contains("line 3") && !notified.contains("line 2"),
+        "{notified}"
+    );
     let said = say(&mut runbell(&["run", "--tail", "2", "--", "sh", "-c", "echo fine >&2"]));
     assert_eq!(said.err.matches("fine").count(), 1, "{}", said.err);
 }
@@ -155,23 +158,23 @@ fn a_program_left_behind_does_not_hold_the_end() {
     assert!(started.elapsed().as_secs() < 15, "it waited for the program left behind");
 }
 
-/// A command that tells its signals, under runbell.
-struct Told {
+/// The command that prints the signals it gets, under runbell.
+struct Signalled {
     runbell: Child,
     out: BufReader<std::process::ChildStdout>,
-    teller: Pid,
+    pid: Pid,
 }
 
-impl Told {
+impl Signalled {
     fn start(prepare: impl FnOnce(&mut std::process::Command)) -> Self {
-        let mut command = runbell(&["run", "--", SIGNAL_TELLER]);
+        let mut command = runbell(&["run", "--", SIGNAL_PRINTER]);
         prepare(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let mut runbell = command.spawn().expect("it starts");
         let mut out = BufReader::new(runbell.stdout.take().expect("a pipe"));
         let mut line = String::new();
         out.read_line(&mut line).expect("it is ready");
         let pid = line.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok()).expect("a pid");
-        Told { runbell, out, teller: Pid::from_raw(pid).expect("a pid") }
+        Signalled { runbell, out, pid: Pid::from_raw(pid).expect("a pid") }
     }
 
     fn send(&self, signal: Signal) {
@@ -180,7 +183,7 @@ impl Told {
 
     fn line(&mut self) -> String {
         let mut line = String::new();
-        self.out.read_line(&mut line).expect("it tells");
+        self.out.read_line(&mut line).expect("it prints");
         line.trim().to_owned()
     }
 
@@ -196,14 +199,14 @@ fn a_signal_to_runbell_alone_is_forwarded_once_and_aborts() {
     for (signal, name) in
         [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::HUP, "SIGHUP"), (Signal::QUIT, "SIGQUIT")]
     {
-        let mut told = Told::start(|_| {});
-        told.send(signal);
-        assert_eq!(told.line(), format!("got {name}"));
+        let mut command = Signalled::start(|_| {});
+        command.send(signal);
+        assert_eq!(command.line(), format!("got {name}"));
         // It ignores them all, as commands may; runbell waits with it.
-        assert!(told.runbell.try_wait().expect("waits").is_none());
-        told.send(Signal::USR1);
-        assert_eq!(told.line(), "got SIGUSR1", "{name} came once");
-        let (code, err) = told.end();
+        assert!(command.runbell.try_wait().expect("waits").is_none());
+        command.send(Signal::USR1);
+        assert_eq!(command.line(), "got SIGUSR1", "{name} came once");
+        let (code, err) = command.end();
         assert_eq!(code, Some(0));
         // A terminal that went away stopped nothing: the command went on to a good end.
         let end = if signal == Signal::HUP { "completed" } else { "aborted" };
@@ -236,10 +239,10 @@ async fn the_same_signal_twice_at_once_gives_nothing_up() {
 
 #[test]
 fn sigusr1_is_forwarded_and_aborts_nothing() {
-    let mut told = Told::start(|_| {});
-    told.send(Signal::USR1);
-    assert_eq!(told.line(), "got SIGUSR1");
-    let (code, err) = told.end();
+    let mut command = Signalled::start(|_| {});
+    command.send(Signal::USR1);
+    assert_eq!(command.line(), "got SIGUSR1");
+    let (code, err) = command.end();
     assert_eq!(code, Some(0));
     assert!(err.contains("Run completed"), "{err}");
 }
@@ -258,11 +261,11 @@ fn a_command_killed_by_the_forwarded_signal_was_aborted() {
 }
 
 #[test]
-fn a_command_killed_by_somebody_else_failed() {
-    let mut told = Told::start(|_| {});
-    kill_process(told.teller, Signal::KILL).expect("it runs");
-    assert_eq!(told.line(), "");
-    let (code, err) = told.end();
+fn a_command_killed_by_another_process_failed() {
+    let mut command = Signalled::start(|_| {});
+    kill_process(command.pid, Signal::KILL).expect("it runs");
+    assert_eq!(command.line(), "");
+    let (code, err) = command.end();
     assert_eq!(code, Some(137));
     assert!(err.contains("Run failed") && err.contains("killed by signal 9"), "{err}");
 }
@@ -342,7 +345,7 @@ impl Listener {
 }
 
 #[test]
-fn an_option_that_is_none_is_refused_and_not_run() {
+fn an_unknown_option_is_refused_and_not_run() {
     for args in [vec!["run", "--notfy", "console", "--", "true"], vec!["run", "--tial", "5", "--", "true"]] {
         let said = say(&mut runbell(&args));
         assert_eq!(said.code, Some(2), "{}", said.err);
@@ -354,7 +357,7 @@ fn an_option_that_is_none_is_refused_and_not_run() {
 #[test]
 fn a_reader_that_does_not_read_holds_nothing_up_for_long() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
-    // Fills the pipe, so that whoever writes next has to wait.
+    // Fills the pipe, so that the next writer has to wait.
     let filling = std::thread::spawn({
         let mut writer = writer.try_clone().expect("a pipe");
         move || while std::io::Write::write_all(&mut writer, &[b'x'; 4096]).is_ok() {}

@@ -1,4 +1,4 @@
-//! Console and notebook: whoever shows it better shows it alone.
+//! Console and notebook: only the one that shows a run better shows it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,5 +54,5 @@ fn explain_says_to_whom_it_yields() {
         lines.into_iter().map(|line| (line.reason, line.detail)).collect()
     };
     assert_eq!(details(&[KERNEL])[0], ("yielded".to_owned(), Some("to `book`, which shows the same".to_owned())));
-    assert_eq!(details(&[])[1], ("yielded".to_owned(), Some("there is nothing here that shows a notebook".to_owned())));
+    assert_eq!(details(&[])[1], ("yielded".to_owned(), Some("there is no display for a notebook here".to_owned())));
 }

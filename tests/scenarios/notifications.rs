@@ -54,7 +54,7 @@ async fn a_target_that_comes_back_gets_the_same_key_again() {
 }
 
 #[tokio::test]
-async fn failures_are_told_and_change_no_exit_code() {
+async fn failures_are_reported_and_change_no_exit_code() {
     let peer = FakeHttp::start().await;
     peer.answer_always(FakeAnswer::redirect(302, "http://elsewhere.invalid/CANARY"));
     let spec = format!("webhook:url={},name=w", peer.url("/x"));

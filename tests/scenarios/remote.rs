@@ -48,7 +48,7 @@ fn spooled(folder: &Folder) -> Vec<String> {
     names
 }
 
-/// The states that were told, in order.
+/// The states that were reported, in order.
 fn states(requests: &[Request]) -> Vec<Value> {
     requests.iter().map(|request| request.json()["state"].clone()).collect()
 }
@@ -73,7 +73,7 @@ impl Down {
         format!("http://{}", self.0.local_addr().expect("an address"))
     }
 
-    /// From now on whoever connects gets to `peer`.
+    /// From now on connections reach `peer`.
     fn open(self, peer: &FakeHttp) {
         let (listener, to) = (self.0.listen(16).expect("it listens"), peer.address());
         tokio::spawn(async move {
@@ -88,7 +88,7 @@ impl Down {
     }
 }
 
-/// Waits until the command under `child` has ended, which its console line tells; then asks `child` to stop waiting.
+/// Waits until the command under `child` has ended, which its console line shows; then asks `child` to stop waiting.
 fn interrupt_at_the_end(mut child: Child) -> Said {
     let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
     let mut text = String::new();
@@ -118,7 +118,7 @@ fn assert_no_secret(text: &str, what: &str) {
 }
 
 #[tokio::test]
-async fn a_server_is_told_in_order_what_to_send_to_whom() {
+async fn a_server_gets_the_events_and_notifications_in_order() {
     let (folder, peer) = (Folder::new(), server().await);
     let config = hook(&folder, "http://127.0.0.1:1/x");
     let args = [
@@ -145,7 +145,7 @@ async fn a_server_is_told_in_order_what_to_send_to_whom() {
     let mut command = command(&folder, &args);
     let said = say(command.env("RUNBELL_TOKEN", "rbt_token").env("SLACK_WEBHOOK", "http://127.0.0.1:1/slack"));
     assert_eq!(said.code, Some(3), "{}", said.err);
-    assert!(said.err.contains("Run failed in project a b") && !said.err.contains("told"), "{}", said.err);
+    assert!(said.err.contains("Run failed in project a b") && !said.err.contains("reported"), "{}", said.err);
     let requests = peer.requests();
     assert_eq!(states(&requests), ["running", "error"]);
     for request in &requests {
@@ -183,12 +183,12 @@ async fn without_notifications_the_run_is_recorded_and_shown_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_down_is_told_later_and_the_command_does_not_notice() {
+async fn events_for_a_server_that_is_down_are_reported_later_and_the_command_does_not_notice() {
     let (folder, down, peer) = (Folder::new(), Down::new(), server().await);
     let (url, marker) = (down.url(), folder.path("marker"));
     let script = format!("echo out; touch {}; exit 7", marker.display());
     let said = run_while_down(&folder, &url, &script);
-    // All of it while nobody listens.
+    // All of this happens while the port refuses connections.
     assert_eq!((said.code, said.out.as_str()), (Some(7), "out\n"), "{}", said.err);
     assert!(marker.exists());
     let line = said.err.lines().find(|line| line.contains("events not reported")).expect("it says so");
@@ -235,7 +235,7 @@ async fn a_server_that_is_down_is_told_later_and_the_command_does_not_notice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_next_run_sends_what_the_last_one_left() {
+async fn the_next_run_sends_the_spooled_events_of_the_last_one() {
     let (folder, down, peer, other) = (Folder::new(), Down::new(), server().await, server().await);
     let url = down.url();
     run_while_down(&folder, &url, "exit 1");
@@ -266,7 +266,7 @@ async fn an_answer_that_is_lost_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn what_a_server_refuses_is_told_and_not_kept() {
+async fn an_event_that_a_server_refuses_is_reported_and_not_kept() {
     let (folder, peer) = (Folder::new(), server().await);
     let detail = format!("notifications[0].params.url: no\n{CANARY}");
     peer.answer_always(FakeAnswer::status(422).body(json!({ "detail": detail }).to_string()));
@@ -313,12 +313,12 @@ async fn a_server_that_wants_to_be_left_alone_for_long_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_no_server_of_ours_has_promised_nothing() {
+async fn an_answer_of_another_program_accepts_no_event() {
     let (folder, peer) = (Folder::new(), FakeHttp::start().await);
     peer.answer_always(FakeAnswer::ok().body("<html>Welcome!</html>"));
     let said = say(&mut command(&folder, &["run", "--server", &peer.url(""), "--", "true"]));
     assert_eq!(said.code, Some(0), "{}", said.err);
-    assert!(said.err.contains("is the URL right?"), "{}", said.err);
+    assert!(said.err.contains("but not as a Runbell server; check the URL"), "{}", said.err);
     assert_eq!(spooled(&folder).len(), 2);
 }
 
@@ -423,7 +423,7 @@ async fn a_file_that_is_damaged_keeps_no_other_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spooled_event_that_is_refused_is_kept_aside_and_told_once() {
+async fn a_spooled_event_that_is_refused_is_kept_aside_and_reported_once() {
     let (folder, down, peer) = (Folder::new(), Down::new(), server().await);
     run_while_down(&folder, &down.url(), "exit 1");
     down.open(&peer);
@@ -440,7 +440,7 @@ async fn a_spooled_event_that_is_refused_is_kept_aside_and_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_one_process_sends_what_is_spooled() {
+async fn only_one_process_sends_spooled_events() {
     let (folder, down, peer) = (Folder::new(), Down::new(), server().await);
     let url = down.url();
     run_while_down(&folder, &url, "exit 1");
@@ -449,14 +449,14 @@ async fn only_one_process_sends_what_is_spooled() {
     lock.lock().expect("locked");
     let said = say(&mut command(&folder, &["spool", "flush"]));
     assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("another runbell is sending"), "{}", said.err);
+    assert!(said.err.contains("another runbell process is sending"), "{}", said.err);
     let said = say(&mut command(&folder, &["run", "--server", &url, "--", "true"]));
     assert!(said.code == Some(0) && !said.err.contains("earlier"), "{}", said.err);
     assert_eq!((states(&peer.requests()), spooled(&folder).len()), (vec![json!("running"), json!("completed")], 2));
 }
 
 #[tokio::test]
-async fn no_place_for_a_spool_is_told_and_changes_nothing() {
+async fn a_spool_that_cannot_be_made_is_reported_and_changes_nothing() {
     let (folder, peer) = (Folder::new(), server().await);
     peer.answer_always(FakeAnswer::status(401));
     let file = folder.file("file", "");
@@ -501,7 +501,7 @@ async fn a_mail_may_leave_its_server_to_the_server() {
 }
 
 #[tokio::test]
-async fn what_names_the_run_is_kept_though_it_stands_in_a_secret() {
+async fn the_identity_of_a_run_is_kept_although_a_secret_contains_it() {
     let (folder, peer) = (Folder::new(), server().await);
     let config = hook(&folder, "http://127.0.0.1:1/search-ranking-team/x");
     let url = peer.url("");
@@ -547,7 +547,7 @@ async fn a_server_that_is_slow_holds_up_nothing_but_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_dies_while_sending_the_spool_loses_nothing() {
+async fn a_crash_while_sending_the_spool_loses_no_event() {
     let (folder, down, peer) = (Folder::new(), Down::new(), server().await);
     run_while_down(&folder, &down.url(), "exit 1");
     down.open(&peer);

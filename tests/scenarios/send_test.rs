@@ -101,7 +101,7 @@ async fn names_choose_from_a_file() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_tried_is_said() {
+async fn faulty_specs_are_reported() {
     for (args, said) in [
         (&[][..], "give a SPEC such as slack:webhook=…, or a file with -c"),
         (&["console", "console"][..], "one SPEC at a time"),

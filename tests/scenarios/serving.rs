@@ -343,8 +343,8 @@ impl Client {
         }
     }
 
-    /// Tells of a transition in [`PROJECT`].
-    pub(crate) async fn tell(&self, uid: &str, event: &Json) -> Answered {
+    /// Reports a transition in [`PROJECT`].
+    pub(crate) async fn report(&self, uid: &str, event: &Json) -> Answered {
         self.post(&format!("projects/{PROJECT}/runs/{uid}/events"), event).await
     }
 
@@ -395,12 +395,12 @@ fn is_finished(delivery: &Json) -> bool {
     ["sent", "failed", "superseded"].map(Json::from).contains(&delivery["status"])
 }
 
-/// A transition of a run, with one webhook that is told of it.
+/// A transition of a run, with one webhook that is notified of it.
 pub(crate) fn event(uid: &str, state: &str, url: &str) -> Json {
     serde_json::json!({ "run": run(uid, state), "notifications": [webhook("hook", url)] })
 }
 
-/// A webhook that is told of every state.
+/// A webhook that is notified of every state.
 pub(crate) fn webhook(name: &str, url: &str) -> Json {
     serde_json::json!({ "kind": "webhook", "name": name, "when": ["running", "completed", "error", "aborted"],
         "secret_params": { "url": url } })

@@ -16,10 +16,10 @@ fn start(folder: &Folder, store: &str, config: &str) -> Serving {
     Serving::of(serve_store(store, &["-c", &config]).env("RUNBELL_LOG", "warn"))
 }
 
-/// Tells of a run of the project `p`.
-async fn tell(server: &Serving, uid: &str, state: &str, notifications: &Value) {
+/// Reports a run of the project `p`.
+async fn report(server: &Serving, uid: &str, state: &str, notifications: &Value) {
     let event = json!({ "run": run(uid, state), "notifications": notifications });
-    assert_eq!(server.client.tell(uid, &event).await.status, 200);
+    assert_eq!(server.client.report(uid, &event).await.status, 200);
 }
 
 /// A verb, asking a server.
@@ -78,7 +78,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
     done(&made);
     let admin = made.out.trim_end();
     assert!(admin.starts_with("rbt_") && made.out.lines().count() == 1, "{}", made.out);
-    assert!(made.err.contains("shown this once") && !made.err.contains("rbt_"), "{}", made.err);
+    assert!(made.err.contains("shown only once") && !made.err.contains("rbt_"), "{}", made.err);
     assert!(!folder.path("runbell.db.key").exists(), "no key was needed");
 
     let server = start(&folder, &store, "{}");
@@ -87,7 +87,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
         say(&mut over(&server, "rbt_0_CANARY", &["tokens", "list"])),
         say(&mut on(&store, &["tokens", "list"])),
     ];
-    refused(&said[0], 2, "asks for an access token; put it into RUNBELL_TOKEN");
+    refused(&said[0], 2, "requires an access token; put it into RUNBELL_TOKEN");
     refused(&said[1], 2, "does not take the token in RUNBELL_TOKEN");
     refused(&said[2], 2, "another process holds it; stop that one, or talk to it over its API");
 
@@ -101,7 +101,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
         say(&mut over(&server, ci, &["tokens", "list"])),
         say(&mut over(&server, ci, &["backup", folder.path("b.db").to_str().expect("UTF-8")])),
         say(&mut over(&server, admin, &["tokens", "list"])),
-        say(&mut over(&server, admin, &["tokens", "revoke", "nobody", id])),
+        say(&mut over(&server, admin, &["tokens", "revoke", "unknown", id])),
         say(&mut over(&server, ci, &["deliveries", "list", "-p", "ml"])),
         say(&mut over(&server, admin, &["tokens", "list", "--table"])),
     ]);
@@ -111,7 +111,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
     refused(&said[6], 2, "the token is not an administrator's");
     let listed = said[7].json();
     assert_eq!((listed.len(), &listed[1]["projects"], &listed[1]["id"]), (2, &json!(["ml", "nlp"]), &json!(id)));
-    refused(&said[8], 1, "nobody: the token is not there");
+    refused(&said[8], 1, "unknown: the token is not there");
     refused(&said[9], 2, "does not take the token in RUNBELL_TOKEN");
     assert!(said[10].out.contains("REVOKED") && said[10].out.contains("ml, nlp"), "{}", said[10].out);
     let secrets = [admin, ci].map(|token| token.rsplit('_').next().expect("a part"));
@@ -123,7 +123,7 @@ fn the_first_token_is_made_on_the_file_and_then_asked_for() {
 }
 
 #[test]
-fn usage_is_told_in_a_line() {
+fn usage_faults_take_one_line() {
     let folder = Folder::new();
     let store = store_in(&folder, "runbell.db");
     refused(&say(&mut runbell(&["deliveries", "list"])), 2, "--server URL");
@@ -150,9 +150,14 @@ async fn deliveries_are_found_made_again_and_given_up() {
     });
     let store = store_in(&folder, "runbell.db");
     let server = start(&folder, &store, "{ retry: { waits_secs: [3600] }, limits: { page_size: 2 } }");
-    tell(&server, "u1", "completed", &json!([webhook("bad", &peer.url("/bad")), webhook("busy", &peer.url("/busy"))]))
-        .await;
-    tell(&server, "u2", "error", &json!([webhook("bad", &peer.url("/CANARY"))])).await;
+    report(
+        &server,
+        "u1",
+        "completed",
+        &json!([webhook("bad", &peer.url("/bad")), webhook("busy", &peer.url("/busy"))]),
+    )
+    .await;
+    report(&server, "u2", "error", &json!([webhook("bad", &peer.url("/CANARY"))])).await;
     let ask = |args: &[&str]| {
         let mut all = vec!["deliveries"];
         all.extend(args);
@@ -187,13 +192,13 @@ async fn deliveries_are_found_made_again_and_given_up() {
     let table = say(&mut ask(&["show", &old, "--table"]));
     assert!(table.out.contains("ATTEMPT") && !table.out.contains("CANARY"), "{}", table.out);
     refused(&say(&mut ask(&["show", "999"])), 1, "999: the delivery is not there");
-    refused(&say(&mut ask(&["replay", &busy])), 1, "the delivery is retry; only a finished one is made again");
-    refused(&say(&mut ask(&["cancel", &old])), 1, "the delivery is failed; only one that waits is given up");
+    refused(&say(&mut ask(&["replay", &busy])), 1, "the delivery is retry; only a finished one can be replayed");
+    refused(&say(&mut ask(&["cancel", &old])), 1, "the delivery is failed; only a waiting one can be cancelled");
     let cancelled = say(&mut ask(&["cancel", &busy]));
     assert_eq!((cancelled.code, &cancelled.json()[0]["status"]), (Some(0), &json!("superseded")));
 
     peer.answer_always(FakeAnswer::ok());
-    // One that cannot be made again leaves the others alone.
+    // One that cannot be replayed does not affect the others.
     let replayed = say(&mut ask(&["replay", "999", &old]));
     assert_eq!((replayed.code, replayed.json().len()), (Some(1), 1), "{replayed:?}");
     until(1, || ask(&["list", "--status", "sent", "--uid", "u1"]));
@@ -245,7 +250,7 @@ async fn secrets_go_in_and_only_names_come_out() {
 
     // Another key would make secrets that the server cannot open.
     let wrong = say_with(set(&["X"]).env("RUNBELL_SECRET_KEYS", format!("k9 {}=", "A".repeat(43))), "CANARY-x");
-    refused(&wrong, 2, "do not open what the store holds");
+    refused(&wrong, 2, "these keys do not open the store's secrets");
     let key = folder.path("runbell.db.key");
     std::fs::rename(&key, folder.path("away")).expect("moved");
     refused(&say_with(&mut set(&["X"]), "CANARY-x"), 2, "is missing, and the store holds secrets");
@@ -258,7 +263,7 @@ async fn secrets_go_in_and_only_names_come_out() {
 
     let server = start(&folder, &store, "{}");
     let ask = |more: &[&str]| over(&server, "", &[more, &["-p", "p"]].concat());
-    tell(
+    report(
         &server,
         "u1",
         "completed",
@@ -269,7 +274,7 @@ async fn secrets_go_in_and_only_names_come_out() {
     assert_eq!(peer.requests()[0].path, "/CANARY-hook");
     said.extend([
         say_with(&mut ask(&["secrets", "set", "OVER"]), "CANARY-over\r\n"),
-        say(&mut ask(&["secrets", "delete", "STDIN", "nobody"])),
+        say(&mut ask(&["secrets", "delete", "STDIN", "unknown"])),
         say(&mut ask(&["secrets", "delete", ""])),
         say(&mut ask(&["secrets", "list"])),
         list,
@@ -277,7 +282,7 @@ async fn secrets_go_in_and_only_names_come_out() {
     ]);
     let [over, one, none, left] = &said[8..12] else { panic!("four") };
     done(over);
-    refused(one, 1, "nobody: there is no such secret");
+    refused(one, 1, "unknown: there is no such secret");
     refused(none, 1, "there is no such secret");
     assert_eq!(left.json(), ["ENV", "HOOK", "OVER", "X"].map(|name| json!({ "name": name })));
     for said in &said {
@@ -292,14 +297,14 @@ async fn a_backup_is_all_that_a_new_server_needs() {
     let store = store_in(&folder, "runbell.db");
     let config = format!("retry: {{ waits_secs: [{}], jitter: 0 }}", ["1"; 30].join(", "));
     let server = start(&folder, &store, &config);
-    tell(&server, "u1", "error", &json!([webhook("w", &peer.url("/CANARY"))])).await;
+    report(&server, "u1", "error", &json!([webhook("w", &peer.url("/CANARY"))])).await;
     peer.until_requests(1).await;
     let file = |name: &str| folder.path(name).to_str().expect("UTF-8").to_owned();
     let made = say(&mut over(&server, "", &["backup", &file("over.db")]));
     done(&made);
     let length = std::fs::metadata(file("over.db")).expect("there").len();
     assert_eq!(made.json(), [json!({ "file": file("over.db"), "bytes": length })]);
-    refused(&say(&mut over(&server, "", &["backup", &file("over.db")])), 2, "is there already");
+    refused(&say(&mut over(&server, "", &["backup", &file("over.db")])), 2, "exists already");
     refused(&say(&mut on(&store, &["backup", &file("on.db")])), 2, "another process holds it");
     drop(server);
     done(&say(&mut on(&store, &["backup", &file("on.db"), "--table"])));
@@ -314,11 +319,11 @@ async fn a_backup_is_all_that_a_new_server_needs() {
         assert_eq!(sent[0]["uid"], "u1");
     }
 
-    // What is no whole database leaves nothing behind.
+    // An incomplete database leaves no file behind.
     for (answer, why) in [
-        (FakeAnswer::ok(), "sent no whole database"),
+        (FakeAnswer::ok(), "sent an incomplete database"),
         (FakeAnswer::half_body(200).body("SQLite format 3\0"), "broke off"),
-        (FakeAnswer::status(404).body("<html>CANARY"), "not as Runbell's server does"),
+        (FakeAnswer::status(404).body("<html>CANARY"), "but not as a Runbell server; check the URL"),
         (FakeAnswer::redirect(302, "http://h/CANARY"), "give the final URL"),
     ] {
         peer.answer(answer);

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::tools::{Folder, SIGNAL_TELLER, runbell};
+use crate::tools::{Folder, SIGNAL_PRINTER, runbell};
 
 /// A program in a terminal of its own.
 struct Terminal {
@@ -70,7 +70,7 @@ fn a_command_that_needs_a_terminal_has_one() {
 
 #[test]
 fn control_c_reaches_the_command_once() {
-    let mut terminal = Terminal::start(&runbell(&["run", "--", SIGNAL_TELLER]));
+    let mut terminal = Terminal::start(&runbell(&["run", "--", SIGNAL_PRINTER]));
     terminal.until("ready ");
     terminal.until("\n");
     let pid = terminal.seen.split("ready ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a pid");

@@ -17,8 +17,8 @@ pub(crate) fn runbell(args: &[&str]) -> Command {
     command
 }
 
-/// A command that tells what signals it gets.
-pub(crate) const SIGNAL_TELLER: &str = env!("CARGO_BIN_EXE_signal-teller");
+/// A command that prints the signals it gets.
+pub(crate) const SIGNAL_PRINTER: &str = env!("CARGO_BIN_EXE_signal-printer");
 
 /// What a finished command said.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Finds circles between the files of a crate: files that use each other, directly or through others.
 //!
 //! A file uses another when it names something of it: in a `use`, or by a path that begins with `crate`, `super`, `self`
-//! or a module that it declares. A re-export (`pub use child::Item`) is no use of the child; whoever takes the item from
+//! or a module that it declares. A re-export (`pub use child::Item`) is no use of the child; a file that takes the item from
 //! there uses the child. What only tests compile does not count. Paths inside `mod x { … }` are read as the file's own.
 
 use std::collections::{BTreeMap, BTreeSet};

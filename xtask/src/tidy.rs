@@ -155,7 +155,7 @@ fn plugins(metadata: &Metadata, found: &mut Findings) -> Result<()> {
         let folder = package.manifest_path.parent().unwrap_or(&package.manifest_path);
         let kind = package.name.trim_start_matches("runbell-").to_owned();
         for (path, why) in [
-            ("README.md".to_owned(), "tells every param"),
+            ("README.md".to_owned(), "documents every param"),
             (format!("examples/{kind}.rs"), "shows it at work"),
             ("tests/contract.rs".to_owned(), "proves the contract"),
         ] {

@@ -1,4 +1,4 @@
-//! Asks a server's API: over HTTP, or in this process on the store's file.
+//! Calls a server's API: over HTTP, or in this process on the store's file.
 //!
 //! **Invariant:** every verb on a store is written once, against the API; only how the API is reached differs.
 
@@ -22,14 +22,14 @@ use crate::server::{self, SERVER, TOKEN};
 pub(crate) enum Api {
     /// Over HTTP.
     Remote(RemoteClient),
-    /// In this process, with what has to be masked in its answers.
+    /// In this process, with the texts to mask in its answers.
     Local(Box<Instance>, SecretValues),
 }
 
-/// Why the API did not carry a request out; one line, free of secrets.
+/// The reason why a request failed; one line, free of secrets.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The object of the request is missing, or in a state that does not allow it.
+    /// The object of the request does not exist, or its state does not allow the request.
     NotDone(String),
     /// Usage or configuration is at fault, or the server cannot be reached.
     Wrong(String),
@@ -45,10 +45,10 @@ impl Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Api {
-    /// Reaches the API that the command line or the environment names. Connects to nothing yet.
+    /// The API that the command line or the environment names. Does not connect yet.
     ///
     /// # Errors
-    /// When neither names one, the URL is not one of a server, or the store cannot be opened.
+    /// When neither names one, the URL is invalid, or the store cannot be opened.
     pub(crate) async fn open(
         options: &StoreOptions,
         purpose: Purpose,
@@ -70,7 +70,7 @@ impl Api {
         }
     }
 
-    /// Masks a value in whatever the API answers from now on.
+    /// Masks a value in all further answers of the API.
     pub(crate) fn conceal(&mut self, value: &str) {
         match self {
             Api::Remote(client) => client.conceal(value),
@@ -78,10 +78,10 @@ impl Api {
         }
     }
 
-    /// Makes one request. `path` is what follows `/api/v1/`; an answer without a body is read as null.
+    /// Makes one request. `path` is relative to `/api/v1/`; an answer without a body is null.
     ///
     /// # Errors
-    /// With every answer that is no success.
+    /// For every answer other than a success.
     pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         method: &str,
@@ -111,7 +111,7 @@ impl Api {
     /// Copies the whole store into a new file, readable by its owner alone.
     ///
     /// # Errors
-    /// As [`ask`](Self::ask), and when the file cannot be written; then a part of it may be left.
+    /// As [`ask`](Self::ask), and when the file cannot be written; a part of it may then remain.
     pub(crate) async fn backup(&self, file: &Path) -> anyhow::Result<()> {
         let client = match self {
             Api::Local(instance, _) => return instance.backup(file).await,
@@ -129,14 +129,14 @@ impl Api {
         }
         if !is_whole(file)? {
             bail!(
-                "{}: sent no whole database; is it a Runbell server, and nothing in between that cuts?",
+                "{}: sent an incomplete database; check that the URL is a Runbell server's and that no proxy cuts answers",
                 client.server()
             );
         }
         Ok(())
     }
 
-    /// What an answer that is no success means.
+    /// Turns an answer other than a success into a reason.
     fn refused(&self, answer: &ServerAnswer) -> Refusal {
         let (status, detail) = (answer.status, answer.detail.as_deref());
         if let (404 | 409, Some(detail)) = (status, detail) {
@@ -148,14 +148,14 @@ impl Api {
         let base = client.server();
         Refusal::Wrong(match (answer.class, detail) {
             (AnswerClass::Unauthorized, _) if client.token().is_none() => {
-                format!("{base}: asks for an access token; put it into {TOKEN}")
+                format!("{base}: requires an access token; put it into {TOKEN}")
             }
             (AnswerClass::Unauthorized, Some(detail)) => {
                 format!("{base}: does not take the token in {TOKEN}: {detail}")
             }
             (AnswerClass::Unauthorized, None) => format!("{base}: does not take the token in {TOKEN}"),
             _ if status == 408 => {
-                format!("{base}: did not finish in the time it is configured to take (limits.request_secs)")
+                format!("{base}: did not answer within its time limit (limits.request_secs)")
             }
             (AnswerClass::Redirect, _) => format!("{base}: redirects ({status}); give the final URL"),
             (_, Some(detail)) => format!("{base}: {detail}"),
@@ -164,19 +164,19 @@ impl Api {
         })
     }
 
-    /// The fault of an answer that Runbell's server would not give.
+    /// The fault of an answer that no Runbell server gives.
     fn not_runbells(&self, status: u16) -> Refusal {
         Refusal::Wrong(match self {
             Api::Remote(client) => {
                 let base = client.server();
-                format!("{base}: answers {status}, but not as Runbell's server does; is the URL right?")
+                format!("{base}: answers {status}, but not as a Runbell server; check the URL")
             }
-            Api::Local(..) => format!("the store's answer ({status}) is not understood"),
+            Api::Local(..) => format!("the store's answer ({status}) is not valid"),
         })
     }
 }
 
-/// Whether a file is a SQLite database of the length that its head says: what came over a network may have been cut.
+/// Whether a file is a SQLite database with the length in its header: a transfer over a network may have been cut.
 fn is_whole(file: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::FileExt as _;
     let (file, mut head) = (File::open(file)?, [0; 32]);
@@ -208,11 +208,11 @@ mod tests {
     #[test]
     fn every_refusal_is_one_line_that_helps() {
         for (token, status, body, expected) in [
-            ("", 401, r#"{"detail": "x"}"#, "http://h/x: asks for an access token; put it into RUNBELL_TOKEN"),
+            ("", 401, r#"{"detail": "x"}"#, "http://h/x: requires an access token; put it into RUNBELL_TOKEN"),
             ("rbt_CANARY-1", 401, "", "http://h/x: does not take the token in RUNBELL_TOKEN"),
             ("rbt_CANARY-1", 403, "{\"detail\": \"not for\\nrbt_CANARY-1\"}", "http://h/x: not for ***"),
             ("", 404, r#"{"detail": "the token is not there"}"#, "the token is not there"),
-            ("", 404, "<html>", "http://h/x: answers 404, but not as Runbell's server does; is the URL right?"),
+            ("", 404, "<html>", "http://h/x: answers 404, but not as a Runbell server; check the URL"),
             ("", 301, "", "http://h/x: redirects (301); give the final URL"),
             ("", 503, "", "http://h/x: answers 503; try again later"),
         ] {

@@ -10,8 +10,8 @@ use crate::store::args::{BackupArgs, DeliveriesVerb, SecretsVerb, TokensVerb};
 /// Runbell rings when your runs finish.
 #[derive(Debug, Parser)]
 #[command(name = "runbell", version, about = "Runbell rings when your runs finish.", disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 done, 1 something was not delivered or not done, 2 usage or configuration.\n\
-`run` ends as its command did.")]
+#[command(after_help = "Exit codes: 0 done, 1 a delivery or an action failed, 2 usage or configuration.\n\
+`run` returns the exit code of its command.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -19,21 +19,21 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Run a command, and notify about how it ends.
+    /// Run a command, and send notifications about its end.
     Run(RunArgs),
     /// Send the notifications of run documents (JSON or JSON Lines), for their current state.
     Push(DocumentArgs),
     /// Explain for each notification whether it would be sent, and why.
     Explain(DocumentArgs),
-    /// Show what would be sent, byte for byte, and send nothing.
+    /// Show the payload of each notification, byte for byte, without sending it.
     Preview(PreviewArgs),
     /// Check notification files and run documents; print every fault and warning.
     Check(CheckArgs),
-    /// Send a sample through a notification, and say what happened.
+    /// Send a sample through a notification, and report the outcome.
     SendTest(SendTestArgs),
-    /// Run the server: accept events of runs, and deliver their notifications, also after a crash.
+    /// Run the server: accept events of runs and deliver their notifications, also after a crash.
     Serve(ServeArgs),
-    /// Manage deliveries: list them, show one with its attempts, replay it, cancel it.
+    /// Manage deliveries: list, show, replay, cancel.
     Deliveries {
         #[command(subcommand)]
         verb: DeliveriesVerb,
@@ -48,7 +48,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: TokensVerb,
     },
-    /// Copy a server's whole store into a file, while work goes on.
+    /// Copy a whole store into a file, also while its server runs.
     Backup(BackupArgs),
     /// List the kinds of notification this program can send, with their params.
     Kinds(Format),
@@ -71,12 +71,12 @@ slack:webhook=${SLACK_WEBHOOK},when=error\n  \
 webhook:url=@url.txt,method=PUT,message=nightly build\n\
 A value may be @file or hold ${ENV}; @@ and $${ stand for a literal @ and ${. Besides params there are name, when\n\
 (default completed,error,aborted), message, severity and condition. A comma begins a new name=value only before a\n\
-name and an equals sign; where that is in the way, use JSON.\n\
-Without any notification the result is shown here, on standard error.\n\n\
+name and an equals sign; for texts with such a comma use JSON.\n\
+Without any notification the result is printed on standard error.\n\n\
 CMD may write its results as a JSON object to the file named by $RUNBELL_RESULTS.\n\n\
-With --server the server sends the notifications, but for those that show something here; its token is taken from\n\
+With --server the server sends the notifications, except kinds that print in this process; its token is taken from\n\
 RUNBELL_TOKEN. A server that is down neither fails nor delays CMD: events are sent in the background, for up to 30 s\n\
-after CMD's end; ^C ends that wait. Events that the server does not have then are spooled below $XDG_STATE_HOME/runbell\n\
+after CMD's end; ^C ends that wait. Events that the server does not have by then are spooled below $XDG_STATE_HOME/runbell\n\
 (~/.local/state/runbell), and sent by the next `runbell run --server` or by `runbell spool flush`.")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -96,8 +96,8 @@ pub(crate) struct RunArgs {
     /// Read the run's results from this file, a JSON object of at most 1 MiB, when CMD has ended.
     #[arg(long, value_name = "FILE")]
     pub(crate) results: Option<PathBuf>,
-    /// Put the last N lines of CMD's standard error into the text of a failure. Its standard error is a pipe then, which
-    /// ends with runbell.
+    /// Add the last N lines of CMD's standard error to the text of a failure. CMD's standard error is then a pipe that closes
+    /// with runbell.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000), allow_negative_numbers = true)]
     pub(crate) tail: Option<u16>,
     /// Do not start CMD when a notification, its file or the server is at fault: exit with 2. Without it the fault is a warning,
@@ -107,7 +107,8 @@ pub(crate) struct RunArgs {
     /// Report CMD's start and end to this server, which sends the notifications.
     #[arg(long, value_name = "URL", env = "RUNBELL_SERVER", hide_env_values = true)]
     pub(crate) server: Option<String>,
-    /// Send from here what the server does not accept in three attempts or 10 s, rather than spool it.
+    /// Send the notifications of an event from here if the server does not accept it in three attempts or 10 s; do not spool
+    /// it.
     #[arg(long, value_name = "WHERE", requires = "server")]
     pub(crate) fallback: Option<Fallback>,
     /// The command and its arguments.
@@ -115,7 +116,7 @@ pub(crate) struct RunArgs {
     pub(crate) command: Vec<std::ffi::OsString>,
 }
 
-/// Which process sends when the server does not.
+/// The process that sends when the server does not accept an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Fallback {
     /// This process.
@@ -124,12 +125,12 @@ pub(crate) enum Fallback {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SpoolVerb {
-    /// Send what is spooled, each event to the server it was meant for; say what was sent and what is left.
+    /// Send the spooled events, each to its own server; list the events sent and those left.
     Flush(FlushArgs),
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 all is sent or there was nothing, 1 something is left or was refused.\n\
+#[command(after_help = "Exit codes: 0 all events are sent or the spool is empty, 1 an event is left or was refused.\n\
 An event is sent with the token it was spooled with. If the token was rotated, pass the new one with RUNBELL_TOKEN and\n\
 its server with --server.")]
 pub(crate) struct FlushArgs {
@@ -144,7 +145,7 @@ pub(crate) struct FlushArgs {
 pub(crate) struct DocumentArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
-    /// Run documents: JSON, a JSON list, or JSON Lines; `-` is standard input. They are read as they come, in any number.
+    /// Run documents: JSON, a JSON list, or JSON Lines; `-` is standard input. They are processed as a stream.
     #[arg(value_name = "FILE", default_value = "-")]
     pub(crate) file: PathBuf,
     #[command(flatten)]
@@ -171,16 +172,16 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The sample is marked as a test. It goes out whatever `when` and `condition` say, with the attempts, time\n\
-limits and pace of a real delivery. SPEC is written as for `runbell run --notify`.\n\n  \
+    after_help = "The sample is marked as a test. It is sent regardless of `when` and `condition`, with the attempts,\n\
+time limits and pace of a real delivery. SPEC is written as for `runbell run --notify`.\n\n  \
 runbell send-test 'slack:webhook=${SLACK_WEBHOOK}'\n  \
 runbell send-test -c notifications.yaml drift"
 )]
 pub(crate) struct SendTestArgs {
-    /// The notifications to choose from: YAML, TOML or JSON. Without it RUNBELL_CONFIG counts, unless a SPEC is given.
+    /// The notifications to choose from: YAML, TOML or JSON [default: the file in RUNBELL_CONFIG, unless a SPEC is given].
     #[arg(short, long = "config", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// With a file: the names of notifications in it [default: all]. Else one SPEC.
+    /// With a file: the names of notifications in it [default: all]. Without a file: one SPEC.
     #[arg(value_name = "SPEC|NAME")]
     pub(crate) given: Vec<String>,
     #[command(flatten)]
@@ -189,8 +190,9 @@ pub(crate) struct SendTestArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It prints `listening on http://…` when it is ready, and stops on SIGTERM or ^C: attempts under way end, what is\n\
-left is delivered after the next start. Without access tokens it listens on loopback only; the first is made by\n  \
+    after_help = "It prints `listening on http://…` when it is ready, and stops on SIGTERM or ^C: attempts under way end,\n\
+the other deliveries are made after the next start. Without access tokens it listens on loopback only; make the first\n\
+with\n  \
 runbell tokens create --admin NAME --store FILE\n\
 Secrets are sealed with the keys in $RUNBELL_SECRET_KEYS, else in a file beside the store, made on the first start."
 )]
@@ -201,16 +203,16 @@ pub(crate) struct ServeArgs {
     /// The store, sqlite://FILE [default: sqlite://runbell.db].
     #[arg(long, value_name = "STORE")]
     pub(crate) store: Option<String>,
-    /// The server's configuration: YAML, TOML or JSON. What is given here wins over it.
+    /// The server's configuration: YAML, TOML or JSON. Options on the command line override it.
     #[arg(short, long = "config", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// PEM file of a certificate, for HTTPS.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
-    /// PEM file of its key.
+    /// PEM file of the certificate's key.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Print the JSON Schema of the configuration, and end.
+    /// Print the JSON Schema of the configuration and exit.
     #[arg(long)]
     pub(crate) config_schema: bool,
 }

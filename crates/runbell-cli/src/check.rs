@@ -68,7 +68,7 @@ fn check_file(path: &Path, builder: &NotifierBuilder) -> Findings {
     found
 }
 
-/// A list, or a mapping that is no run.
+/// Whether a document is a notification file: a list without runs, or a mapping with fields of one.
 fn is_notification_file(document: &Value) -> bool {
     match document {
         Value::List(list) => !list.iter().any(|item| ["metadata", "spec"].iter().any(|part| item.get(part).is_some())),

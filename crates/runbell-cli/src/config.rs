@@ -15,10 +15,10 @@ pub(crate) struct Configured {
     pub(crate) faults: Vec<String>,
 }
 
-/// Everything that is configured beside the runs' own notifications.
+/// The configured notifications: those of the file and of `--notify`, not those of the runs.
 ///
 /// # Errors
-/// With every fault, one per line; nothing is run then. Warnings are printed.
+/// With every fault, one per line. Warnings are printed.
 pub(crate) fn notifications(
     file: Option<&Path>,
     specs: &[String],
@@ -42,7 +42,7 @@ pub(crate) fn configured(
     for (index, given) in specs.iter().enumerate() {
         match spec::parse(given, registry, index + 1) {
             Ok(notification) if all.iter().any(|other| other.name == notification.name) => faults.push(format!(
-                "--notify: name `{}` is taken; give another one with name=…",
+                "--notify: name `{}` is used twice; give another one with name=…",
                 text::one_line(&notification.name, 80)
             )),
             Ok(notification) => all.push(notification),
@@ -57,7 +57,7 @@ pub(crate) fn configured(
         let ours = found.faults().filter(|fault| !left(notification, fault));
         faults.extend(ours.map(|fault| format!("notification `{name}`: {fault}")));
         // The field of a secret matters in files that are shared; `check` reports it.
-        // A secret that is missing here is a fault when the notification is built, which comes next.
+        // A missing secret is reported when the notification is built, which follows.
         let is_shown =
             |warning: &&Finding| !matches!(warning.code, FindingCode::ExposedSecret | FindingCode::SecretNotFound);
         for warning in found.warnings().filter(is_shown) {

@@ -61,7 +61,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> anyhow::Result<Value> {
                     .location()
                     .map_or_else(String::new, |at| format!("line {}, column {}: ", at.line(), at.column()));
                 let message = error.without_snippet().to_string();
-                // What follows speaks to programmers, of options of the reader.
+                // The rest of the message is for programmers: it names options of the reader.
                 let message = ["; use ", ", set ", " at line "]
                     .iter()
                     .fold(message.as_str(), |text, end| text.split(end).next().unwrap_or_default());

@@ -40,7 +40,7 @@ fn expand_value(value: &mut Value, folder: &Path, at: &str, faults: &mut Vec<Fin
 /// Replaces `${NAME}` by the environment variable, and a text `file:PATH` by that file's text without its last line
 /// break. `$${` stands for a literal `${`.
 pub(crate) fn text(text: &str, folder: &Path) -> Result<String, String> {
-    // Decided by what is written, not by what a variable holds.
+    // Decided by the text in the file, not by the value of a variable.
     match text.strip_prefix("file:") {
         Some(path) => read_value(&folder.join(variables(path)?)),
         None => variables(text),
@@ -59,11 +59,11 @@ fn variables(text: &str) -> Result<String, String> {
         }
         out.push_str(&rest[..start]);
         let Some(end) = rest[start..].find('}') else {
-            return Err("has `${` without `}`; write $${ for a literal one".to_owned());
+            return Err("has `${` without `}`; write $${ for a literal ${".to_owned());
         };
         let name = &rest[start + 2..start + end];
         if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            return Err("has `${…}` around something that is no variable name; write $${ for a literal one".to_owned());
+            return Err("has `${…}` around a text that is no variable name; write $${ for a literal ${".to_owned());
         }
         match surroundings::variable(name) {
             Some(value) => out.push_str(&value),
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expansion_names_what_is_missing() {
+    fn expansion_names_missing_variables_and_files() {
         let expand = |text| super::text(text, Path::new(""));
         for (text, expected) in [
             ("plain {{ run }} $HOME", Ok("plain {{ run }} $HOME")),
@@ -99,8 +99,8 @@ mod tests {
                     "uses ${RUNBELL_TEST_UNSET}, but the environment variable `RUNBELL_TEST_UNSET` is not set, or empty",
                 ),
             ),
-            ("${", Err("has `${` without `}`; write $${ for a literal one")),
-            ("${a-b}", Err("has `${…}` around something that is no variable name; write $${ for a literal one")),
+            ("${", Err("has `${` without `}`; write $${ for a literal ${")),
+            ("${a-b}", Err("has `${…}` around a text that is no variable name; write $${ for a literal ${")),
         ] {
             assert_eq!(expand(text), expected.map(str::to_owned).map_err(str::to_owned), "{text}");
         }

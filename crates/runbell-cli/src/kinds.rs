@@ -1,4 +1,4 @@
-//! `runbell kinds`: what this program can send.
+//! `runbell kinds`: the kinds that this program can send.
 
 use runbell::{Place, RegisteredKind, schema};
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! The `runbell` command, as a library so that tests can build it into a program of their own.
 //!
-//! **Invariant:** what a command under `runbell run` sees of its surroundings is what it would see without: its
-//! standard streams, its signals, its exit code.
+//! **Invariant:** a command runs under `runbell run` as it does without: with the same standard streams, signals and exit
+//! code.
 
 mod api;
 mod args;
@@ -33,7 +33,7 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::args::{Cli, SpoolVerb, Verb};
 use crate::exit::{DONE, USAGE};
 
-/// The whole program: reads the command line, carries it out, returns its exit code.
+/// The whole program: parses the command line, runs the verb, returns its exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|error| misuse(&error));
     let serves = matches!(cli.verb, Verb::Serve(_));
@@ -42,13 +42,13 @@ pub fn main() -> ExitCode {
         true => tokio::runtime::Builder::new_multi_thread(),
         false => tokio::runtime::Builder::new_current_thread(),
     };
-    // The store writes on a thread of its own, and has a core to itself where there are several.
+    // The store writes on its own thread; with several cores it gets one for itself.
     builder.worker_threads(std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)));
-    // Four times the usual number of tasks run between two looks at the network, so that more events share a commit.
+    // Tokio polls the network after four times the default number of tasks, so that more events share a commit.
     builder.event_interval(256);
     let outcome = builder.enable_all().build().map_err(anyhow::Error::from).and_then(|runtime| {
         let outcome = runtime.block_on(carry_out(cli.verb));
-        // A task that is stuck in a write must not hold up the exit.
+        // A task that is blocked in a write must not delay the exit.
         runtime.shutdown_background();
         outcome
     });

@@ -1,6 +1,6 @@
 //! The `runbell` command.
 
-/// A server makes and drops many small things at once; the system's allocator takes a tenth of its time for that.
+/// A server makes and drops many small objects; the system's allocator takes a tenth of its CPU time for them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-/// Which store a verb works on.
+/// The store of a verb: a server's, or a file.
 #[derive(Debug, Args)]
 pub(crate) struct StoreOptions {
-    /// Ask this server [env: RUNBELL_SERVER].
+    /// Call the API of this server [env: RUNBELL_SERVER].
     #[arg(long, value_name = "URL", conflicts_with = "store")]
     pub(crate) server: Option<String>,
-    /// Open this store, sqlite://FILE, which no server may hold.
+    /// Open this store, sqlite://FILE, while no server runs on it.
     #[arg(long, value_name = "STORE")]
     pub(crate) store: Option<String>,
 }

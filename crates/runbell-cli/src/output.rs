@@ -1,4 +1,4 @@
-//! What a person or a program reads: tables on a terminal, JSON elsewhere.
+//! Output for people and programs: tables on a terminal, JSON elsewhere.
 
 use std::future::poll_fn;
 use std::io::{IsTerminal as _, Write as _};
@@ -13,13 +13,13 @@ use serde::Serialize;
 /// The longest cell of a table, in characters.
 const CELL: usize = 2_000;
 
-/// Columns and one rule under the head: nothing that would be in the way when a line is copied.
+/// Columns and one rule under the head, without borders: a line can be copied.
 const STYLE: TableStyle = TableStyle::new()
     .header_lines(ContentLineStyle::none())
     .header_separator(LineStyle::none().fill('─'))
     .content_lines(ContentLineStyle::none());
 
-/// Prints to standard output. A reader that went away is no failure of this program, and what is under way goes on.
+/// Prints to standard output. A closed standard output is no failure of this program; its work goes on.
 pub(crate) fn print(text: &str) -> std::io::Result<()> {
     write(text.as_bytes())
 }
@@ -39,15 +39,15 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(print(&line)?)
 }
 
-/// How much JSON is gathered before it is written.
+/// The bytes of JSON that are gathered before a write.
 const GATHERED: usize = 32 << 10;
 
-/// How many rows a table has; more of them make further tables, so that memory does not grow with their number.
+/// The rows of a table; further rows make further tables, so that memory does not grow with their number.
 const ROWS: usize = 1_000;
 
 /// Lines of JSON, or rows of a table, gathered into few writes.
 ///
-/// Callers wait through [`wait_for`](Self::wait_for), which writes what is gathered before it waits.
+/// Callers wait through [`wait_for`](Self::wait_for), which writes the gathered output before it waits.
 pub(crate) struct Printer {
     head: &'static [&'static str],
     is_table: bool,
@@ -87,7 +87,7 @@ impl Printer {
         if self.text.len() >= GATHERED { self.flush() } else { Ok(()) }
     }
 
-    /// Writes what is gathered, but for the rows of a table that is not full.
+    /// Writes the gathered output, except the rows of a table that is not full.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         if !self.text.is_empty() {
             write(&self.text)?;
@@ -96,7 +96,7 @@ impl Printer {
         Ok(())
     }
 
-    /// Waits for `future`; what is gathered is written first, unless the future is as good as ready.
+    /// Waits for `future`; writes the gathered output first, unless the future is ready after one poll of the network.
     pub(crate) async fn wait_for<F: Future>(&mut self, future: F) -> anyhow::Result<F::Output> {
         let mut future = pin!(future);
         for yields in [true, false] {
@@ -104,7 +104,7 @@ impl Printer {
                 return Ok(output);
             }
             if yields {
-                // The network is looked at once more; under load there is always more to do before a write.
+                // The network is polled once more; under load there is always more work before a write.
                 tokio::task::yield_now().await;
             }
         }
@@ -123,7 +123,7 @@ impl Printer {
     }
 }
 
-/// Says what is wrong, on standard error.
+/// Prints a complaint on standard error.
 pub(crate) fn complain(message: &str) {
     let text: String = message.chars().map(|c| if is_inert(c) || c == '\n' { c } else { ' ' }).collect();
     // A failure of standard error cannot be reported anywhere.
@@ -146,7 +146,7 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
         false => Cell::new(title),
     };
     table.set_header(head.iter().map(title));
-    // A terminal that does not know its width gets what no terminal gets: every column as wide as it needs.
+    // Without a known width every column is as wide as it needs, as without a terminal.
     match width_of(std::io::stdout()) {
         Some(width) if std::io::stdout().is_terminal() => drop(table.set_width(width)),
         _ => drop(table.force_no_tty()),
@@ -160,12 +160,12 @@ pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) 
     Ok(print(&format!("{}\n", table.trim_fmt()))?)
 }
 
-/// A cell keeps its own line breaks and nothing else that moves the cursor.
+/// A cell keeps its line breaks; all other characters that move the cursor are removed.
 fn one_line_each(cell: &str) -> String {
     cell.lines().map(|line| one_line(line, CELL)).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether to colour what goes to standard error: on a terminal, unless `NO_COLOR` is set (no-color.org).
+/// Whether to colour standard error: on a terminal, unless `NO_COLOR` is set (no-color.org).
 pub(crate) fn colour() -> bool {
     std::io::stderr().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

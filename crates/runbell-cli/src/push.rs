@@ -1,4 +1,4 @@
-//! `runbell push`, `explain` and `preview`: what to do with run documents.
+//! `runbell push`, `explain` and `preview`: the verbs on run documents.
 
 use std::collections::VecDeque;
 
@@ -19,7 +19,7 @@ use crate::{config, output};
 /// How many runs are under way at once.
 const AT_ONCE: usize = 64;
 
-/// How many runs may be done while an earlier one is not; their lines wait for its own.
+/// How many runs may be done while an earlier one is not; their lines wait for that run's lines.
 const WAITING: usize = 1_024;
 
 fn open(args: &DocumentArgs) -> anyhow::Result<(Notifier, Source)> {
@@ -62,7 +62,7 @@ pub(crate) async fn push(args: DocumentArgs) -> anyhow::Result<u8> {
         match printer.wait_for(event).await? {
             Event::Input(None) => is_over = true,
             Event::Input(Some(document)) => {
-                // The order of calls is the order of news, so the future is made here and only then awaited.
+                // The order of calls is the order of news, so the future is made here and awaited later.
                 let (number, dispatch) = (count, document?.map(|run| notifier.dispatch(current(run))));
                 count += 1;
                 in_order.waiting.push_back(None);
@@ -94,11 +94,11 @@ enum Event {
     Input(Option<anyhow::Result<Document>>),
     /// A run's number and lines.
     Done((usize, Vec<ReportLine>)),
-    /// The input is at its end, and nothing is under way.
+    /// The input has ended, and no run is under way.
     End,
 }
 
-/// Puts what is done at different times into the order of the input.
+/// Puts results into the order of the input.
 #[derive(Default)]
 struct InOrder {
     /// How many runs were handed out before the first that waits.
@@ -184,7 +184,7 @@ pub(crate) async fn explain(args: DocumentArgs) -> anyhow::Result<u8> {
 
 pub(crate) async fn preview(args: PreviewArgs) -> anyhow::Result<u8> {
     let (notifier, mut source) = open(&args.documents)?;
-    // A payload is laid out below a head of its own, for no column would hold it.
+    // A payload is printed below its own head, because it is too wide for a column.
     let (mut printer, is_table) = (Printer::new(&[], false), args.documents.format.is_table());
     let (mut code, mut count) = (DONE, 0);
     while let Some(document) = printer.wait_for(source.next()).await? {
@@ -213,7 +213,7 @@ pub(crate) async fn preview(args: PreviewArgs) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// A preview for a person: what a terminal would show of it, and the payload laid out.
+/// A preview for a person: the text as a terminal shows it, and the formatted payload.
 fn readable(line: &PreviewLine, reveal: bool) -> String {
     let inert = |text: &str| -> String {
         text.chars().map(|c| if c == '\n' || runbell::text::is_inert(c) { c } else { '\u{fffd}' }).collect()
@@ -234,7 +234,7 @@ fn readable(line: &PreviewLine, reveal: bool) -> String {
     head + &body + "\n"
 }
 
-/// The payload laid out; a body stands by itself, exactly as it is sent.
+/// The formatted payload; the body follows exactly as it is sent.
 fn laid_out(preview: &Preview<'_>) -> String {
     let Ok(mut shown) = serde_json::to_value(preview) else { return String::new() };
     let body = shown.pointer_mut("/http/body").map(serde_json::Value::take);
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_done_early_waits_for_what_came_before() {
+    fn early_results_wait_for_earlier_runs() {
         let lines = |count| (0..count).map(|_| ReportLine::not_a_run(&Error::new(ErrorKind::RunInvalid, ""))).collect();
         let mut in_order = InOrder::default();
         in_order.waiting.extend([None, None, None]);

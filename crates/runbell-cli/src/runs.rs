@@ -2,8 +2,8 @@
 //!
 //! The first text decides. A list begins with `[`, and its items are handed out one at a time. A first line that is a
 //! document by itself begins JSON Lines. A first line that is the beginning of a document begins a single document,
-//! which ends where its outermost bracket closes. What turns out to be none of these counts as JSON Lines, where a bad
-//! line leaves the others alone; if no line is a document either, the fault of the whole text is the only one reported.
+//! which ends where its outermost bracket closes. Any other text counts as JSON Lines, where a bad line does not affect
+//! the others; if no line is a document either, the fault of the whole text is the only one reported.
 //!
 //! **Invariant:** memory holds one line, one list item or one single document, and at most [`HELD`] short faults.
 
@@ -19,10 +19,10 @@ const HELD: usize = 1_000;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// One run document, or the fault of what stands in its place.
+/// One run document, or the fault in its place.
 pub(crate) type Document = Result<RunSnapshot, String>;
 
-/// Reads run documents from a text that is there as a whole.
+/// Reads run documents from a complete text.
 pub(crate) fn all(text: &str) -> Vec<Document> {
     let (mut splitter, mut documents) = (Splitter::default(), Vec::new());
     splitter.feed(text.as_bytes(), &mut documents);
@@ -30,7 +30,7 @@ pub(crate) fn all(text: &str) -> Vec<Document> {
     documents
 }
 
-/// The run documents in a document: itself, or the items of a list.
+/// The run documents in a document: the document, or the items of a list.
 pub(crate) fn of(document: Value) -> Vec<Document> {
     match document {
         Value::List(list) => list.into_iter().enumerate().map(|(index, run)| item(run, index)).collect(),
@@ -42,11 +42,11 @@ fn item(run: Value, index: usize) -> Document {
     RunSnapshot::new(run).map_err(|error| format!("[{index}]: {error}"))
 }
 
-/// Splits bytes that come piece by piece.
+/// Splits bytes that arrive in pieces.
 #[derive(Debug)]
 pub(crate) struct Splitter {
     mode: Mode,
-    /// What is not complete yet: a line, an item, or the single document.
+    /// The incomplete line, item or single document.
     open: Vec<u8>,
     /// The line on which `open` begins, from 1.
     line: usize,
@@ -56,7 +56,7 @@ pub(crate) struct Splitter {
 enum Mode {
     /// Only white space so far.
     Blank,
-    /// In the first line of something that is no list.
+    /// In the first line of a text that is no list.
     First,
     /// In a document that did not end with its first line.
     Single { brackets: Brackets, scanned: usize, next_try: usize },
@@ -64,9 +64,9 @@ enum Mode {
     List(List),
     /// In JSON Lines.
     Lines { held: Option<Held>, skips: bool },
-    /// Behind a list or a single document; nothing but white space may follow.
+    /// After a list or a single document; only white space may follow.
     Ended { column: usize },
-    /// Nothing more is read.
+    /// Reading has ended.
     Closed,
 }
 
@@ -76,7 +76,7 @@ struct List {
     brackets: Brackets,
     /// The number of the item in `open`, from 0.
     index: usize,
-    /// Where the item begins in `open`: behind the list's bracket, for the first.
+    /// Where the item begins in `open`: after the list's bracket, for the first.
     begin: usize,
     /// How many characters stand before the item on its line.
     column: usize,
@@ -203,7 +203,7 @@ impl Splitter {
         &[]
     }
 
-    /// Takes what belongs to the open line. Returns whether the line is complete, and the rest.
+    /// Takes the bytes of the open line. Returns whether the line is complete, and the rest.
     fn take_line<'r>(&mut self, rest: &'r [u8]) -> (bool, &'r [u8]) {
         let end = memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
         self.open.extend_from_slice(&rest[..end]);
@@ -273,7 +273,7 @@ impl Splitter {
             self.end_single(out);
         } else if self.open.len() >= *next_try {
             *next_try = self.open.len() * 3 / 2;
-            // What no further text can mend is found out early, or bad lines would wait for the end of the input.
+            // A fault that no further text can repair is reported early; otherwise bad lines would wait for the end of the input.
             match std::str::from_utf8(&self.open).map(read) {
                 Ok(Err(error)) if !error.is_cut => self.fall_back(whole(&error, self.line), out),
                 Ok(_) => {}
@@ -326,7 +326,7 @@ impl Splitter {
         &[]
     }
 
-    /// Reads what is in `open` as JSON Lines after all.
+    /// Reads the text in `open` as JSON Lines.
     fn fall_back(&mut self, whole: String, out: &mut Vec<Document>) {
         let text = std::mem::take(&mut self.open);
         let held = Held { lines: Vec::new(), whole, is_proven: false, is_value: false };
@@ -402,7 +402,7 @@ impl Splitter {
     }
 }
 
-/// From this length on an unfinished item is tried, again and again when it has doubled.
+/// The length from which an unfinished item is parsed for early faults; again each time it has doubled.
 const TRY_FROM: usize = 64 << 10;
 
 impl Splitter {
@@ -412,7 +412,7 @@ impl Splitter {
             if list.brackets.are_closed() && matches!(byte, b',' | b']') {
                 self.open.extend_from_slice(&rest[..at]);
                 return match self.end_item(*byte, out) {
-                    // The delimiter is part of a line when this is no list after all.
+                    // The delimiter is part of a line if this turns out to be no list.
                     Err(fault) => {
                         self.fail_list(fault, out);
                         &rest[at..]
@@ -467,7 +467,7 @@ impl Splitter {
         Ok(())
     }
 
-    /// The fault of the unfinished item, if no further text can mend it.
+    /// The fault of the unfinished item, if no further text can repair it.
     fn unmendable(&self) -> Option<String> {
         let Mode::List(list) = &self.mode else { return None };
         // A character may be cut in two.
@@ -669,7 +669,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_mended_does_not_wait_for_the_end() {
+    fn faults_that_no_text_can_repair_do_not_wait_for_the_end() {
         let (mut splitter, mut out) = (Splitter::default(), Vec::new());
         splitter.feed(format!("{{\"metadata\": {{\"a\": \"cut\n{RUN}\n").as_bytes(), &mut out);
         assert_eq!(out.len(), 2, "{out:?}");
@@ -682,7 +682,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_a_fault_of_its_line() {
+    fn a_line_that_is_not_utf8_is_a_fault() {
         let (mut splitter, mut out) = (Splitter::default(), Vec::new());
         splitter.feed(format!("{RUN}\n\"").as_bytes(), &mut out);
         splitter.feed(b"\xff\n", &mut out);

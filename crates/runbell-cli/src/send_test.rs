@@ -18,7 +18,7 @@ pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
         let near = runbell::nearest(unknown, known.iter().map(String::as_str));
         let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         let known = known.iter().map(|name| text::one_line(name, 80)).collect::<Vec<_>>().join(", ");
-        // It may be a SPEC with a secret in it.
+        // It may be a SPEC that holds a secret.
         let shown = match unknown.split_once([':', '=']) {
             Some((begin, _)) => format!("{}…", text::one_line(begin, 80)),
             None => text::one_line(unknown, 80),
@@ -28,7 +28,7 @@ pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
     let notifier = crate::surroundings::notifier()?.notifications(notifications).build()?;
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let report = notifier.send_test(&names).await;
-    // What was skipped, such as a notebook where there is none, was not delivered either.
+    // A skipped notification, such as a notebook without a kernel, was not delivered either.
     let code = report.lines.iter().map(|line| match line.status {
         Status::Skipped => NOT_DELIVERED,
         _ => push::code_of(line),
@@ -44,7 +44,7 @@ pub(crate) async fn send_test(args: SendTestArgs) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// The notifications, and which of them to try.
+/// The notifications, and the names of those to send.
 fn chosen(args: &SendTestArgs) -> anyhow::Result<(Vec<Notification>, Vec<String>)> {
     let registry = runbell::registry()?;
     match (&args.config, args.given.as_slice()) {
@@ -58,7 +58,7 @@ fn chosen(args: &SendTestArgs) -> anyhow::Result<(Vec<Notification>, Vec<String>
         },
         (None, given) => {
             if let Some(file) = file_of_environment().filter(|_| given.iter().all(|given| !given.contains(':'))) {
-                // With a file in the environment it is a name, unless it can only be a kind.
+                // With a file in the environment the argument is a name, unless it can only be a SPEC.
                 let all = config::notifications(Some(&file), &[], &registry);
                 let is_name = |given: &String| all.as_ref().is_ok_and(|all| all.iter().any(|it| it.name == *given));
                 if given.iter().any(is_name) || !given.iter().any(|given| registry.get(given).is_ok()) {

@@ -32,7 +32,7 @@ pub(crate) async fn serve(args: &ServeArgs) -> anyhow::Result<u8> {
     Ok(DONE)
 }
 
-/// The server's configuration out of a file; defaults without one.
+/// The server's configuration from a file; the defaults without one.
 pub(crate) fn configuration(file: Option<&Path>) -> anyhow::Result<Config> {
     let Some(file) = file else { return Ok(Config::default()) };
     let name = documents::shown(file);

@@ -1,7 +1,7 @@
-//! Reads run documents from a file or standard input while others are being worked on.
+//! Reads run documents from a file or standard input, in parallel with their processing.
 //!
-//! A thread of its own reads and parses, so that neither waits for the other. **Invariant:** what it is ahead by is
-//! bounded, whatever the length of the input; what is complete is handed over before the next read, which may wait.
+//! A separate thread reads and parses. **Invariant:** its lead over the processing is bounded, whatever the length of the
+//! input; complete documents are handed over before the next read, which may block.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,13 +13,13 @@ use tokio::sync::mpsc;
 use crate::documents::shown;
 use crate::runs::{Document, Splitter};
 
-/// How much is read at once.
+/// The bytes of one read.
 const CHUNK: usize = 64 << 10;
 
-/// How many chunks' documents may wait.
+/// The number of chunks whose documents may wait.
 const AHEAD: usize = 2;
 
-/// Run documents that come one by one.
+/// A stream of run documents.
 pub(crate) struct Source {
     name: String,
     chunks: mpsc::Receiver<io::Result<Vec<Document>>>,
@@ -83,7 +83,7 @@ fn read_all(mut input: impl Read, sender: &mpsc::Sender<io::Result<Vec<Document>
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                // Without a receiver the reason is of no use.
+                // Without a receiver the reason is not needed.
                 let _ = sender.blocking_send(Err(error));
                 return;
             }

@@ -14,7 +14,7 @@ const RESERVED: [&str; 5] = ["name", "when", "message", "severity", "condition"]
 /// Reads one SPEC. Its name defaults to `KIND-N`, its states to completed, error and aborted.
 ///
 /// # Errors
-/// Naming the field; values are not quoted, for they may be secrets.
+/// With the field's name; values are not quoted, because they may be secrets.
 pub(crate) fn parse(spec: &str, registry: &Registry, number: usize) -> anyhow::Result<Notification> {
     let (kind_name, rest) = spec.split_once(':').unwrap_or((spec, ""));
     if kind_name.trim().is_empty() {
@@ -150,8 +150,8 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
 }
 
-/// Reads a value by the type its schema gives. What does not fit stays text, and the params' check will say so; but what
-/// begins as JSON and is none is a fault, since it is hardly meant as text.
+/// Reads a value by the type in its schema. A value of another type stays text, which the params' check reports. A value
+/// that begins as JSON but is invalid is a fault.
 fn typed(schema: Option<&Json>, text: &str) -> Result<Value, String> {
     let Some(schema) = schema else { return Ok(Value::from(text)) };
     let read = value::read(text.trim());

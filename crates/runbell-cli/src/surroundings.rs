@@ -1,4 +1,4 @@
-//! What notifications meet around a command line: streams, environment, colours.
+//! The context of notifications in a command line: streams, environment, colours.
 
 use std::sync::Arc;
 

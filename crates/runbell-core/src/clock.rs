@@ -1,10 +1,10 @@
-//! Time, injected, so that tests can fix it.
+//! An injected clock, so that tests can set the time.
 
 use std::fmt::Debug;
 
 pub use jiff::Timestamp;
 
-/// Tells the time.
+/// A source of the current time.
 pub trait Clock: Debug + Send + Sync {
     /// The current time.
     fn now(&self) -> Timestamp;
@@ -15,7 +15,7 @@ pub trait Clock: Debug + Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+    #[expect(clippy::disallowed_methods, reason = "only this function reads the system's clock")]
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }

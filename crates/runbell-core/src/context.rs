@@ -1,4 +1,4 @@
-//! What a sender may use of its surroundings: time, environment, output, shared clients. All replaceable.
+//! The context of a sender: time, environment, output, shared clients. All replaceable.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::{Clock, SystemClock};
 
-/// Where the process stands that sends.
+/// The place of the sending process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Site {
     /// In the process of the runner.
@@ -17,18 +17,18 @@ pub enum Site {
     Server,
 }
 
-/// What a sender is built with. Cheap to clone.
+/// The context in which senders are built. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct BuildContext {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Here or on the server.
     pub site: Site,
-    /// Where kinds that print do so.
+    /// The output of kinds that print.
     pub output: Output,
     /// Environment variables, and the files they name.
     pub env: Arc<dyn Env>,
-    /// Things that senders share, such as HTTP clients.
+    /// Values that senders share, such as HTTP clients.
     pub shared: Shared,
 }
 
@@ -44,7 +44,7 @@ impl BuildContext {
         }
     }
 
-    /// On a server: as here, but no environment, for users' notifications must not read the operator's.
+    /// On a server: as here, but without an environment, because users' notifications must not read the operator's.
     pub fn server() -> Self {
         BuildContext { site: Site::Server, env: Arc::new(EmptyEnv), ..Self::here() }
     }
@@ -90,7 +90,7 @@ impl Env for EmptyEnv {
     }
 }
 
-/// An environment made of a table, for tests and for embedders with settings of their own. It has no files.
+/// An environment from a table, for tests and embedders. It has no files.
 impl Env for HashMap<String, String> {
     fn var(&self, name: &str) -> Option<String> {
         self.get(name).cloned()
@@ -101,7 +101,7 @@ impl Env for HashMap<String, String> {
     }
 }
 
-/// Where text goes that is meant for a person. Cheap to clone; writes of one call stay together.
+/// An output for people. Cheap to clone; the text of one call is written in one piece.
 #[derive(Clone)]
 pub struct Output {
     writer: Arc<Mutex<dyn Write + Send>>,
@@ -169,7 +169,7 @@ impl Debug for Shared {
 }
 
 impl Shared {
-    /// The value of type `T`, made on first use. `make` must not look for others here.
+    /// The value of type `T`, made on first use. `make` must not access other shared values.
     pub fn get_or_init<T: Any + Send + Sync>(&self, make: impl FnOnce() -> T) -> Arc<T> {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = values.get(&TypeId::of::<T>()).and_then(|value| Arc::clone(value).downcast().ok()) {

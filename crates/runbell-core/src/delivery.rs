@@ -1,7 +1,7 @@
-//! What follows in the life of a delivery. The only place that knows; this process and every store ask here.
+//! The rules for the life of a delivery, for this process and every store.
 //!
-//! Pure: time and chance are arguments. [`advance`] decides what follows an attempt, [`turn`] whose turn it is in a lane,
-//! and [`replace`] what a new list of notifications does to the deliveries of the old one.
+//! Pure: time and chance are arguments. [`advance`] decides the step after an attempt, [`turn`] which delivery of a lane
+//! may go, and [`replace`] the effect of a new list of notifications on the deliveries of the old one.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use crate::error::{Error, Retry};
 use crate::retry::RetryPolicy;
 use crate::state::RunState;
 
-/// How far a delivery has come, at the end of an attempt.
+/// The progress of a delivery at the end of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// How many attempts were made since it was accepted or replayed, the present one included.
+    /// The attempts since it was accepted or replayed, including the present one.
     pub attempts: u32,
     /// The present attempt is the last: newer news waits behind it.
     pub last_chance: bool,
-    /// A new list of notifications took over during the attempt: no other one follows.
+    /// A new list of notifications replaced it during the attempt: no further attempt follows.
     pub is_replaced: bool,
-    /// How long ago it was accepted or replayed. Waits for a destination's pace do not count here, where there is a budget.
+    /// The time since it was accepted or replayed. In a process with a time budget, waits for a destination's pace do not count.
     pub age: Duration,
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The target took the message.
@@ -53,39 +53,39 @@ impl From<&Error> for Failure {
     }
 }
 
-/// Why and for how long no attempt may be made.
+/// A refusal of an attempt: the reason and the wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// How long until another look is worth it.
+    /// The time until an attempt may be allowed.
     pub after: Duration,
-    /// Set when the destination is down; then a delivery ends once its schedule's whole time has passed.
+    /// Whether the destination is down; a delivery to it ends once the whole time of its schedule has passed.
     pub down: Option<String>,
 }
 
-/// What follows.
+/// The step after an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing: it is sent.
+    /// None: the delivery is sent.
     Sent,
     /// Another attempt.
     Retry {
         /// How long to wait.
         after: Duration,
-        /// That attempt is the last one, for newer news waits behind it.
+        /// Whether that attempt is the last one, because newer news waits behind it.
         last_chance: bool,
     },
-    /// The attempt that was not made. Nothing is counted.
+    /// The same attempt later. It was not made, so it is not counted.
     Deferred {
         /// How long to wait.
         after: Duration,
     },
-    /// Nothing: it failed for good.
+    /// None: the delivery failed for good.
     Failed,
-    /// Nothing: newer news took its place.
+    /// None: newer news replaced the delivery.
     Superseded,
 }
 
-/// What follows an attempt.
+/// Decides the step after an attempt.
 ///
 /// `is_followed` says whether newer news that will be sent waits behind this delivery; then a failed delivery gets one more
 /// attempt at once, and is superseded if that fails too. `chance` is a number from 0 to 1 for the jitter.
@@ -104,10 +104,10 @@ pub fn advance(policy: &RetryPolicy, progress: &Progress, outcome: &Outcome, is_
     }
 }
 
-/// Where an unfinished delivery stands in its lane.
+/// The phase of an unfinished delivery in its lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Not yet decided about. Holds up newer news, and hurries no older news.
+    /// Not yet decided. Delays newer news, and does not hurry older news.
     Undecided,
     /// To be sent; no attempt was made.
     Untried,
@@ -115,19 +115,19 @@ pub enum Phase {
     UnderWay,
     /// An attempt failed; another one follows.
     Retrying {
-        /// The one that follows is the last.
+        /// An attempt failed; the next one is the last.
         last_chance: bool,
     },
 }
 
-/// Whose turn it is in a lane.
+/// Whether a delivery of a lane may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Turn {
     /// An older delivery goes first.
     Wait,
     /// This one may go when it is due.
     Go,
-    /// This one has failed before and holds up newer news: it goes at once, for the last time.
+    /// This one has failed before and delays newer news: it gets its last attempt at once.
     Hurry,
 }
 
@@ -153,7 +153,7 @@ pub fn turns(lane: &[Phase]) -> impl Iterator<Item = Turn> + '_ {
     lane.iter().enumerate().map(move |(place, phase)| turn(place == 0 && is_free, *phase, is_followed))
 }
 
-/// What a new list of notifications does to an unfinished delivery of the old one.
+/// The effect of a new list of notifications on an unfinished delivery of the old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replacement {
     /// It is superseded.
@@ -162,7 +162,7 @@ pub enum Replacement {
     AfterAttempt,
 }
 
-/// What a new list of notifications does to an unfinished delivery of the old one.
+/// The effect of a new list of notifications on an unfinished delivery of the old one.
 pub fn replace(phase: Phase) -> Replacement {
     match phase {
         Phase::UnderWay => Replacement::AfterAttempt,
@@ -170,9 +170,9 @@ pub fn replace(phase: Phase) -> Replacement {
     }
 }
 
-/// Whether a new list is decided about for the state that a run is in, although the run entered no state: when it took the
-/// place of an unfinished delivery about that state. `replaced` are the states that these report on.
-pub fn decides_anew(replaced: &[RunState], state: RunState) -> bool {
+/// Whether a new list is decided for the run's current state, although the run entered no state: if it replaced an
+/// unfinished delivery about that state. `replaced` are the states of the replaced deliveries.
+pub fn decides_again(replaced: &[RunState], state: RunState) -> bool {
     replaced.contains(&state)
 }
 
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_an_attempt() {
+    fn the_step_after_an_attempt() {
         let progress = |attempts, last_chance, seconds| {
             let age = seconds * SECOND;
             Progress { attempts, last_chance, is_replaced: false, age }
@@ -211,7 +211,7 @@ mod tests {
             (progress(1, false, 0), failed(Retry::Never), false, Next::Failed),
             (progress(1, false, 0), failed(Retry::After(9 * SECOND)), false, retry(9, false)),
             (progress(1, false, 0), failed(Retry::After(61 * SECOND)), false, Next::Failed),
-            // Newer news waits: once more at once, and then never.
+            // Newer news waits: one more attempt at once, the last.
             (progress(1, false, 0), failed(Retry::Backoff), true, retry(0, true)),
             (progress(1, false, 0), failed(Retry::After(9 * SECOND)), true, retry(0, true)),
             (progress(2, true, 0), failed(Retry::Backoff), true, Next::Superseded),
@@ -219,7 +219,7 @@ mod tests {
             (progress(1, false, 0), failed(Retry::Never), true, Next::Failed),
             // The newer news was cancelled meanwhile: the schedule goes on.
             (progress(2, true, 0), failed(Retry::Backoff), false, retry(4, false)),
-            // No attempt, nothing counted; but not for ever.
+            // Without an attempt nothing is counted; but the time is limited.
             (progress(1, false, 9), held(7, false), false, Next::Deferred { after: 7 * SECOND }),
             (progress(1, false, 4), held(7, true), false, Next::Deferred { after: 7 * SECOND }),
             (progress(1, false, 5), held(7, true), false, Next::Failed),
@@ -276,7 +276,7 @@ mod tests {
         for (replaced, state, expected) in
             [(&[][..], Completed, false), (&[Running], Completed, false), (&[Running, Completed], Completed, true)]
         {
-            assert_eq!(decides_anew(replaced, state), expected);
+            assert_eq!(decides_again(replaced, state), expected);
         }
     }
 }

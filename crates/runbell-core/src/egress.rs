@@ -1,6 +1,6 @@
-//! Decides which addresses may be written to. Pure.
+//! The rules for target addresses. Pure.
 //!
-//! A server that writes to targets its users choose could be used to reach what only the server can reach: its own
+//! Users choose the targets of a server. Without rules they could reach addresses that only the server can reach: its
 //! loopback, the private network, the cloud's metadata service. [`Egress::guarded`] refuses those.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,13 +12,13 @@ use crate::context::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::secret::Secret;
 
-/// The environment variable that names a PEM file of certificate authorities to trust besides the system's.
+/// The environment variable that names a PEM file of certificate authorities to trust in addition to the system's.
 pub const CA_FILE: &str = "RUNBELL_CA_FILE";
 
-/// How what is sent leaves: to which addresses, through which proxy, trusting which authorities.
+/// The rules for outgoing connections: allowed addresses, proxy, trusted authorities.
 ///
 /// Set it for all kinds of a process with `cx.shared.set(Egress::guarded(…))` before senders are built. The default
-/// allows every address, for the user of a local run may reach the network without Runbell anyway.
+/// allows every address, because the user of a local run can reach the network without Runbell too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Egress {
     guard: Option<Vec<IpNet>>,
@@ -29,9 +29,9 @@ pub struct Egress {
 /// Whether an address may be connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// It may.
+    /// It is allowed.
     Allowed,
-    /// It may not; the word says what the address is: "loopback", "private".
+    /// It is refused; the text names the type of address: "loopback", "private".
     Refused(&'static str),
 }
 
@@ -43,31 +43,31 @@ impl Egress {
 
     /// Only public addresses are allowed, and those in `allow_networks`.
     ///
-    /// Proxies of the environment are ignored then, for a proxy reaches what the guard would refuse;
-    /// [`with_proxy`](Self::with_proxy) sets one on purpose.
+    /// Proxies of the environment are then ignored, because a proxy can reach addresses that the guard refuses;
+    /// [`with_proxy`](Self::with_proxy) sets one deliberately.
     pub fn guarded(allow_networks: impl IntoIterator<Item = IpNet>) -> Self {
         Egress { guard: Some(allow_networks.into_iter().collect()), ..Egress::default() }
     }
 
-    /// Sends every HTTP request through this proxy, whatever the environment says.
+    /// Sends every HTTP request through this proxy, regardless of the environment.
     ///
     /// Names are resolved by the proxy then, so under a guard only literal addresses and well-known names are
-    /// checked here; the rest is the proxy's duty. A URL that is no proxy's is found out when a client is built.
+    /// checked here; the proxy must check all others. An invalid URL is reported when a client is built.
     #[must_use]
     pub fn with_proxy(mut self, url: &str) -> Self {
         self.proxy = Some(Secret::new(url.trim().to_owned()));
         self
     }
 
-    /// Trusts these certificate authorities too, given as PEM text. A text without certificates is found out when a
-    /// client is built.
+    /// Trusts these certificate authorities too, given as PEM text. A text without certificates is reported when
+    /// a client is built.
     #[must_use]
     pub fn with_ca(mut self, pem: &str) -> Self {
         self.ca = Some(Secret::new(pem.into()));
         self
     }
 
-    /// The proxy that was set on purpose.
+    /// The proxy that was set deliberately.
     pub fn proxy(&self) -> Option<&str> {
         self.proxy.as_ref().map(|url| url.reveal().as_str())
     }
@@ -100,7 +100,7 @@ impl Egress {
 
     /// Decides about the address that is really connected to.
     ///
-    /// An IPv6 address that carries an IPv4 one (mapped, compatible, NAT64, 6to4) is what the carried one is.
+    /// An IPv6 address that carries an IPv4 one (mapped, compatible, NAT64, 6to4) has the type of the carried one.
     pub fn decide(&self, address: IpAddr) -> Decision {
         let Some(allowed) = &self.guard else { return Decision::Allowed };
         let carried = match address {
@@ -118,7 +118,7 @@ impl Egress {
         special.map_or(Decision::Allowed, Decision::Refused)
     }
 
-    /// The addresses that may be connected to, of those a name resolved to; when none may, what they are.
+    /// The allowed addresses among those a name resolved to.
     ///
     /// # Errors
     /// [`ErrorKind::ParamsInvalid`] when there are addresses and all are refused.
@@ -167,14 +167,14 @@ impl Egress {
             _ => return Decision::Allowed,
         };
         match (self.decide(known), known.is_loopback()) {
-            // Whoever allows `::1` alone may say `localhost`; the resolver drops the other address.
+            // Rules that allow only `::1` allow `localhost` too; the resolver drops the other address.
             (Decision::Refused(_), true) => self.decide(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             (decision, _) => decision,
         }
     }
 }
 
-/// The text for a refused target. It names no host, for the host is part of a secret URL.
+/// The text for a refused target. It names no host, because the host is part of a secret URL.
 fn refusal(what: &str) -> String {
     format!("the target's address is {what}, which is not allowed here; `allow_networks` can list its network")
 }
@@ -196,7 +196,7 @@ fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// What is special about an address, after the IANA registry of special-purpose addresses.
+/// The type of a special address, by the IANA registry of special-purpose addresses.
 fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
     Some(match address.octets() {
         // AWS, Google, Azure and others; Alibaba; Azure's wire server, which is a public address.

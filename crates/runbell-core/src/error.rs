@@ -1,4 +1,4 @@
-//! The one error type: a kind to match, a retry advice to obey, and nothing secret to print.
+//! The one error type: a kind to match, a retry advice, and texts without secrets.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::text::{Unit, cut};
 
-/// What most functions here return.
+/// The result of most functions of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something failed. One pointer wide.
+/// An error. One pointer wide.
 ///
 /// Display is one line, `path: message [key=value …]`, without the cause: callers walk [`source`](StdError::source).
 /// Neither message nor context ever holds params, URLs or other people's error texts, which may quote secrets.
@@ -26,7 +26,7 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What went wrong, to match on. It is also the metrics label and the start of a stored reason.
+/// The kind of an error, to match on. It is also the metrics label and the start of a stored reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -44,7 +44,7 @@ pub enum ErrorKind {
     Unauthorized,
     /// The target asks to slow down.
     RateLimited,
-    /// The target refuses this message, and would again.
+    /// The target refuses this message permanently.
     Rejected,
     /// The target cannot be reached, or fails on its side.
     Unreachable,
@@ -78,7 +78,7 @@ impl ErrorKind {
         }
     }
 
-    /// Whether the configuration is at fault, so that trying to deliver makes no sense.
+    /// Whether the configuration is at fault, so that an attempt is useless.
     pub fn is_configuration(self) -> bool {
         matches!(
             self,
@@ -91,19 +91,19 @@ impl ErrorKind {
     }
 }
 
-/// Whether trying again can help.
+/// Whether another attempt can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It would fail again.
+    /// Another attempt would fail too.
     Never,
-    /// It may work later; the retry policy says when.
+    /// A later attempt may succeed; the retry policy gives the time.
     Backoff,
-    /// The target said when: its Retry-After.
+    /// A later attempt may succeed, after the target's Retry-After.
     After(Duration),
 }
 
 impl Error {
-    /// An error that trying again does not cure; see [`retry`](Self::retry) for the others.
+    /// A permanent error; see [`retry`](Self::retry) for the others.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Error(Box::new(Inner {
             kind,
@@ -123,7 +123,7 @@ impl Error {
         self
     }
 
-    /// Adds `key=value` to what is printed. Ids, statuses and limits only; never params or URLs.
+    /// Adds `key=value` to the printed text. Ids, statuses and limits only; never params or URLs.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Display) -> Self {
         self.0.context.push((key, value.to_string()));
@@ -137,28 +137,28 @@ impl Error {
         self
     }
 
-    /// Says that trying again may help.
+    /// Marks that another attempt may help.
     #[must_use]
     pub fn retry(mut self) -> Self {
         self.0.retry = Retry::Backoff;
         self
     }
 
-    /// Says when the target wants the next try.
+    /// Sets the target's wait before the next attempt.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.0.retry = Retry::After(wait);
         self
     }
 
-    /// Says that the message may have arrived all the same.
+    /// Marks that the message may have arrived all the same.
     #[must_use]
     pub fn ambiguous(mut self) -> Self {
         self.0.ambiguous = true;
         self
     }
 
-    /// What went wrong.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -178,7 +178,7 @@ impl Error {
         &self.0.message
     }
 
-    /// Whether trying again can help.
+    /// Whether another attempt can help.
     pub fn retry_advice(&self) -> Retry {
         self.0.retry
     }

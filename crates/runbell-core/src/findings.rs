@@ -6,13 +6,13 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Error, ErrorKind};
 
-/// How bad a finding is.
+/// The level of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// It cannot work.
+    /// A fault: the configuration cannot work.
     Fault,
-    /// It works, but probably not as meant.
+    /// A warning: the configuration works, but probably not as meant.
     Warning,
 }
 
@@ -48,9 +48,9 @@ pub enum FindingCode {
     NoEffect,
     /// A secret is sent unencrypted.
     Unencrypted,
-    /// A kind panicked over the params.
+    /// A kind panicked while it checked the params.
     KindPanicked,
-    /// Anything else.
+    /// Any other rule.
     Other,
 }
 
@@ -86,7 +86,7 @@ impl Serialize for FindingCode {
 /// One fault or warning. Display is `path: message`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// The level.
     pub level: Level,
     /// The rule that it reports.
     pub code: FindingCode,
@@ -184,7 +184,7 @@ impl Findings {
         }));
     }
 
-    /// Whether something cannot work.
+    /// Whether there is a fault.
     pub fn has_faults(&self) -> bool {
         self.faults().next().is_some()
     }

@@ -1,4 +1,4 @@
-//! Where a delivery waits: by its destination, and by the bucket that the target itself counts by.
+//! The queue of a delivery: its destination, and the bucket to which the target's limits apply.
 
 use std::fmt::{self, Debug};
 
@@ -12,7 +12,7 @@ pub struct FlowHash(pub [u8; 16]);
 
 impl Debug for FlowHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Enough to tell destinations apart in a log.
+        // Enough to distinguish destinations in a log.
         write!(f, "{:02x}{:02x}…", self.0[0], self.0[1])
     }
 }
@@ -22,7 +22,7 @@ impl Debug for FlowHash {
 pub struct Flow {
     /// Host and port.
     pub destination: FlowHash,
-    /// What the target counts by; all zeros where nothing is known of that.
+    /// The bucket to which the target's limits apply; all zeros if it is unknown.
     pub bucket: FlowHash,
 }
 
@@ -32,7 +32,7 @@ impl Flow {
         *self != Flow::default()
     }
 
-    /// Whether the kind says what the target counts by.
+    /// Whether the kind names the bucket.
     pub fn has_bucket(&self) -> bool {
         self.bucket != FlowHash::default()
     }

@@ -1,4 +1,4 @@
-//! A job: one notification to be sent about one piece of news. A value that names everything a delivery needs.
+//! A job: one notification about one piece of news. A value with all that a delivery needs.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::notification::Notification;
 use crate::run::RunSnapshot;
 use crate::state::RunState;
 
-/// One notification to be sent. Runs, alarms and samples all make jobs; nothing pretends to be a run.
+/// One notification to send, about a run, an alarm or a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// Same key, same news.
+    /// The delivery key: the same for the same news.
     pub key: DeliveryKey,
     /// The order to keep; `None` for news without older or newer news.
     pub lane: Option<Lane>,
-    /// What the job reports on.
+    /// The subject of the report.
     pub subject: Subject,
     /// The state that notifies.
     pub state: RunState,
@@ -24,11 +24,11 @@ pub struct Job {
     pub at: Timestamp,
     /// The notification.
     pub notification: Arc<Notification>,
-    /// Whose words the target shows.
+    /// The look of the message: MLRun's or Runbell's.
     pub look: Look,
 }
 
-/// The order of news: deliveries of one run and one notification go out one after the other, oldest first.
+/// A lane: the deliveries of one run and one notification are sent one after the other, oldest first.
 #[derive(Debug, Clone)]
 pub struct Lane {
     run: RunSnapshot,
@@ -73,7 +73,7 @@ impl PartialEq for Lane {
 
 impl Eq for Lane {}
 
-/// What a job reports on: frozen, and free of secrets.
+/// The subject of a job: frozen, and free of secrets.
 ///
 /// The run followed by the steps of a workflow, several runs, or no run at all (an alarm).
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Subject {
         Subject(std::iter::once(run).chain(steps).collect())
     }
 
-    /// No run: the notification's own message says all.
+    /// No run: the text is the notification's own message.
     pub fn none() -> Self {
         Subject(Arc::new([]))
     }
@@ -112,10 +112,10 @@ impl PartialEq for Subject {
     }
 }
 
-/// Whose words the target shows.
+/// The look of the message: MLRun's or Runbell's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Look {
-    /// MLRun's: for what came through MLRun's paths, or from a run's `spec.notifications`.
+    /// MLRun's: for notifications from MLRun's API, or from a run's `spec.notifications`.
     #[default]
     Mlrun,
     /// Runbell's own.

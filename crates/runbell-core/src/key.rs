@@ -1,4 +1,4 @@
-//! The delivery key: same key, same news.
+//! The delivery key: the same for the same news.
 
 use std::fmt::{self, Debug, Display};
 
@@ -9,13 +9,13 @@ use crate::state::RunState;
 
 /// Identifies one piece of news: `rb_` and 32 hexadecimal digits.
 ///
-/// It goes out as `webhook-id`, as `Message-ID` and in the marker of a git comment, so that a receiver can tell a
+/// It is sent as `webhook-id`, as `Message-ID` and in the marker of a git comment, so that a receiver can distinguish a
 /// repeated delivery from a new one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryKey([u8; 16]);
 
 impl DeliveryKey {
-    /// The key of a notification about a run's entering a state.
+    /// The key of a notification about a run that entered a state.
     ///
     /// `generation` counts the lists of notifications a run has had on a server; 0 where there is none.
     pub fn new(run: &RunSnapshot, name: &str, state: RunState, generation: u64) -> Self {
@@ -28,7 +28,7 @@ impl DeliveryKey {
     pub fn of(parts: &[&str]) -> Self {
         let mut hash = Sha256::new();
         for part in parts {
-            // The length in front keeps ("ab", "c") and ("a", "bc") apart.
+            // The leading length distinguishes ("ab", "c") from ("a", "bc").
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -39,7 +39,7 @@ impl DeliveryKey {
 }
 
 impl DeliveryKey {
-    /// Reads a key as it is printed; `None` for what is none.
+    /// Parses a printed key; `None` for another text.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix("rb_").filter(|digits| digits.len() == 32 && !digits.starts_with('+'))?;
         u128::from_str_radix(digits, 16).ok().map(|number| DeliveryKey(number.to_be_bytes()))

@@ -1,5 +1,5 @@
-//! Runbell's model: what a notification is, what a run is, when one is told about the other, and what a plugin has
-//! to offer to do the telling.
+//! Runbell's model: notifications, runs, the decision whether a run sends a notification, and the traits that a plugin
+//! implements to send it.
 //!
 //! **Invariant:** no I/O but the environment look-up and output handed in through [`BuildContext`]; no tokio, HTTP,
 //! SQL or templates. Every decision here is a pure function.
@@ -8,7 +8,7 @@
 //! the texts of serde's errors, which quote values, are dropped where they arise.
 //!
 //! Writing a kind takes three things: a params type, a [`Sender`], and a [`SenderKind`] that ties them together;
-//! [`register_sender!`] links it. `runbell-testkit` proves it.
+//! [`register_sender!`] links it. `runbell-testkit` tests it.
 
 mod clock;
 mod context;

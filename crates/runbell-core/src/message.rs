@@ -1,4 +1,4 @@
-//! What a sender is given: everything about one delivery, nothing secret.
+//! The message for a sender: all data of one delivery, without secrets.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::value::Value;
 /// One message, ready to be rendered by any kind.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Same key, same news.
+    /// The delivery key: the same for the same news.
     pub key: DeliveryKey,
     /// The notification as templates see it, secrets masked.
     pub notification: Arc<Value>,
@@ -21,19 +21,19 @@ pub struct Message {
     pub name: Arc<str>,
     /// The state that notified.
     pub state: RunState,
-    /// When the run entered it.
+    /// The time at which the run entered the state.
     pub at: Timestamp,
-    /// How loud it is.
+    /// The severity.
     pub severity: Severity,
     /// The composed text: "Run completed in project p: …".
     pub text: String,
     /// The author's own part of the text; may be empty.
     pub own_text: Arc<str>,
-    /// HTML that is sent instead of the composed one.
+    /// HTML that replaces the composed HTML.
     pub html: Option<Arc<str>>,
     /// The run, then a workflow's steps. Secrets are redacted.
     pub runs: Arc<[RunSnapshot]>,
-    /// Where runs can be looked at.
+    /// Links to the runs.
     pub links: Links,
 }
 

@@ -17,13 +17,13 @@ pub enum NoteCode {
     TemplateFailed,
     /// The condition is broken, so it was ignored.
     ConditionIgnored,
-    /// The configuration has an oddity; see [`FindingCode`](crate::FindingCode).
+    /// The configuration has a finding that is a warning; see [`FindingCode`](crate::FindingCode).
     Configuration,
     /// The previewed payload would not be sent.
     Skipped,
     /// Newer news or a new list of notifications replaced the delivery.
     Superseded,
-    /// Anything else.
+    /// Any other subject.
     Other,
 }
 
@@ -48,7 +48,7 @@ impl NoteCode {
 pub struct Note {
     /// The subject.
     pub code: NoteCode,
-    /// The field, such as `override_body.list[1]`. Empty where it is about no field.
+    /// The field, such as `override_body.list[1]`. Empty without a field.
     pub path: String,
     /// The remark in words. Never quotes a secret.
     pub message: String,

@@ -1,4 +1,4 @@
-//! The notification: what the user configures.
+//! The notification, as a user configures it.
 
 use std::fmt::{self, Debug};
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use crate::state::{RunState, Severity};
 use crate::suggest::nearest;
 use crate::value::{Map, Value, python_json};
 
-/// How large `secret_params` may be, in characters of their JSON as Python writes it: 900 KiB.
+/// The largest `secret_params`, in characters of their JSON as Python writes it: 900 KiB.
 ///
 /// MLRun's limit, which comes from the 1 MB a Kubernetes secret holds.
 pub const MAX_SECRET_PARAMS: usize = 900 * 1024;
@@ -33,7 +33,7 @@ const FIELDS: &[&str] = &[
     "reason",
 ];
 
-/// One notification of a run: whom to tell, when, and how.
+/// One notification of a run: the target, the states that notify, and the text.
 ///
 /// Debug and Serialize mask `secret_params`.
 #[derive(Clone, PartialEq, Serialize)]
@@ -48,11 +48,11 @@ pub struct Notification {
     pub severity: Severity,
     /// The states that notify. Default `["completed"]`.
     pub when: Vec<RunState>,
-    /// A template that decides; empty sends always.
+    /// A template that decides whether to send; empty always sends.
     pub condition: String,
-    /// The kind's params. They win over `secret_params`.
+    /// The kind's params. They override `secret_params`.
     pub params: Map,
-    /// The kind's params that must not be seen, or `{"secret": "NAME"}`.
+    /// The kind's secret params, or `{"secret": "NAME"}`.
     #[serde(serialize_with = "masked")]
     pub secret_params: Map,
 }
@@ -76,7 +76,7 @@ impl Debug for Notification {
 }
 
 impl Notification {
-    /// A notification with MLRun's defaults: it tells when the run completed.
+    /// A notification with MLRun's defaults: it is sent when the run has completed.
     pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
         Notification {
             kind: kind.into(),
@@ -137,9 +137,9 @@ impl Notification {
         self.secret_params.get(SECRET_KEY)?.as_str().filter(|name| !name.is_empty())
     }
 
-    /// Reads one notification object and says everything that is wrong with it.
+    /// Parses one notification object and returns all findings.
     ///
-    /// The kind is not looked up here and its params are not checked: that is the registry's part. Returns `None`
+    /// The kind is not looked up and its params are not checked here; the registry does both. Returns `None`
     /// when there are faults.
     pub fn parse(document: &Value) -> (Option<Notification>, Findings) {
         let mut found = Findings::default();
@@ -168,7 +168,7 @@ impl Notification {
 
     /// Reads a list of notifications; a mapping with `notifications` inside is accepted too.
     ///
-    /// Good ones are returned beside the findings of bad ones, each with its index.
+    /// Returns the valid ones, and the findings of the others, each with its index.
     pub fn parse_list(document: &Value) -> (Vec<(usize, Notification)>, Findings) {
         let mut found = Findings::default();
         let (prefix, list) = match document.get("notifications") {

@@ -1,4 +1,4 @@
-//! What leaves the process.
+//! The payload that leaves the process.
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -10,10 +10,10 @@ use serde::Serialize;
 use crate::note::Note;
 use crate::secret::{MASK, Secret};
 
-/// What a rendered header holds that is only known when an attempt is made, such as a signature's timestamp.
+/// The value of a header that is computed for each attempt, such as a signature's timestamp.
 pub const PER_ATTEMPT: &str = "<per attempt>";
 
-/// What leaves the process. Debug and Serialize mask what is secret; only [`Preview`] can reveal it.
+/// The payload that leaves the process. Debug and Serialize mask secrets; only [`Preview`] can reveal them.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Payload {
@@ -28,11 +28,11 @@ pub enum Payload {
         /// The text.
         body: String,
     },
-    /// Anything a third-party kind sends.
+    /// A payload of a third-party kind.
     Other(Arc<dyn CustomPayload>),
 }
 
-/// A payload the core has never heard of: previewed through erased-serde, got back by its sender through `Any`.
+/// A payload of a type that core does not know: previewed through erased-serde, recovered by its sender through `Any`.
 pub trait CustomPayload: erased_serde::Serialize + Any + Debug + Send + Sync {}
 
 erased_serde::serialize_trait_object!(CustomPayload);
@@ -42,7 +42,7 @@ erased_serde::serialize_trait_object!(CustomPayload);
 pub struct HttpRequest {
     /// `POST`, `PUT`, …
     pub method: String,
-    /// The target. Secret: whoever knows a hook's URL can post to it.
+    /// The target. Secret, because the URL of a hook is enough to post to it.
     pub url: Secret<String>,
     /// Headers, in the order they are sent.
     pub headers: Vec<HttpHeader>,
@@ -62,9 +62,9 @@ pub struct HttpHeader {
 /// A header's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderValue {
-    /// For everybody to see.
+    /// A public value.
     Plain(String),
-    /// A token or the like.
+    /// A secret value, such as a token.
     Secret(Secret<String>),
     /// Filled in when an attempt is made.
     PerAttempt,
@@ -113,7 +113,7 @@ impl Serialize for Payload {
 pub struct Preview<'p> {
     /// The payload.
     pub payload: &'p Payload,
-    /// Whether to show secrets. Only for somebody who asked for it.
+    /// Whether to show secrets. Set it only at a user's explicit request.
     pub reveal: bool,
 }
 
@@ -168,12 +168,12 @@ impl Serialize for Preview<'_> {
     }
 }
 
-/// What a sender made of a message.
+/// A rendered message.
 #[derive(Debug, Clone)]
 pub struct Rendered {
-    /// What will leave the process.
+    /// The payload that leaves the process.
     pub payload: Payload,
-    /// Remarks about it, such as what was cut. Shown in report and preview.
+    /// Notes about it, such as cuts. Shown in report and preview.
     pub notes: Vec<Note>,
 }
 

@@ -16,7 +16,7 @@ use crate::sender::{Place, Sender, SenderKind};
 use crate::suggest::nearest;
 use crate::value::{DecodeFault, Map, decode};
 
-/// Kinds that the `runbell` crate has a feature for, to say which one to enable.
+/// The kinds with a feature of the `runbell` crate, for the message that names the feature.
 const FEATURES: &[(&str, &str)] = &[
     ("console", "console"),
     ("git", "git"),
@@ -27,7 +27,7 @@ const FEATURES: &[(&str, &str)] = &[
     ("webhook", "webhook"),
 ];
 
-/// One kind, its params erased: what a plugin crate offers.
+/// One kind of a plugin crate, with its params' type erased.
 pub struct Registration {
     /// Its name.
     pub kind: &'static str,
@@ -35,9 +35,9 @@ pub struct Registration {
     pub aliases: &'static [&'static str],
     /// Where it may be sent from.
     pub place: Place,
-    /// Kinds before which it steps back.
+    /// The kinds to which it yields.
     pub yields_to: &'static [&'static str],
-    /// Whether there is anything here to show it on.
+    /// Whether there is a display for it here.
     pub is_active: fn(&BuildContext) -> bool,
     /// The crate it comes from; named in every conflict.
     pub package: &'static str,
@@ -195,7 +195,7 @@ impl RegisteredKind {
         let mut found = by_schema.clone();
         let typed = (self.registration.check)(params, cx);
         for finding in typed.iter() {
-            // The schema has found it already, and mostly has better words for it.
+            // The schema has reported the same fault already, usually with a clearer text.
             let is_same = |other: &Finding| other.code == finding.code && other.path == finding.path;
             let is_known = found.has_fault_at(&finding.path) || by_schema.iter().any(is_same);
             if !is_known {
@@ -208,7 +208,7 @@ impl RegisteredKind {
     /// Builds the sender from completed params.
     ///
     /// # Errors
-    /// [`ErrorKind::ParamsInvalid`] for params that [`check`](Self::check) finds fault with.
+    /// [`ErrorKind::ParamsInvalid`] for params with a fault in [`check`](Self::check).
     pub fn build(&self, params: &Map, cx: &BuildContext) -> Result<Arc<dyn Sender>> {
         (self.registration.build)(params, cx)
     }
@@ -275,7 +275,7 @@ impl Registry {
         Ok(self.insert(registration))
     }
 
-    /// Adds a kind, replacing on purpose any that has its name or one of its aliases.
+    /// Adds a kind; replaces each kind that has its name or one of its aliases.
     #[must_use]
     pub fn replacing(self, registration: &'static Registration) -> Self {
         let replaced: Vec<&'static str> =

@@ -1,17 +1,17 @@
-//! When a failed attempt is tried again. Pure: time and chance are arguments.
+//! The retry policy. Pure: time and chance are arguments.
 
 use std::time::Duration;
 
 use crate::error::Retry;
 
-/// When to try again, and when to give up.
+/// The waits between attempts, and their limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
     /// The wait after the first, second, … failed attempt. One more attempt than waits is made.
     pub waits: Vec<Duration>,
-    /// How far a wait may be off, as a fraction: 0.2 means ± 20 %.
+    /// The random deviation of a wait, as a fraction: 0.2 means ± 20 %.
     pub jitter: f64,
-    /// The longest a delivery may take in all. A wait that would end later ends it now.
+    /// The longest total time of a delivery. A wait that would exceed it ends the delivery at once.
     pub budget: Option<Duration>,
     /// The longest Retry-After that is obeyed.
     pub longest_wait: Duration,
@@ -39,7 +39,7 @@ impl RetryPolicy {
         }
     }
 
-    /// One attempt, no second.
+    /// One attempt without retries.
     pub fn once() -> Self {
         RetryPolicy { waits: Vec::new(), jitter: 0.0, budget: None, longest_wait: Duration::ZERO }
     }
@@ -47,7 +47,7 @@ impl RetryPolicy {
     /// How long to wait after attempt number `attempt` (from 1) failed with this advice; `None` to give up.
     ///
     /// `age` is the time since the delivery began, `chance` a number from 0 to 1 for the jitter. A Retry-After is never
-    /// undercut; one beyond the budget ends the delivery, for an earlier attempt would only annoy the target.
+    /// undercut; one beyond the budget ends the delivery, because the target would refuse an earlier attempt.
     pub(crate) fn wait(&self, attempt: u32, retry: Retry, age: Duration, chance: f64) -> Option<Duration> {
         let planned = *self.waits.get(usize::try_from(attempt.checked_sub(1)?).ok()?)?;
         let jittered = planned.mul_f64(1.0 + self.jitter * (chance.clamp(0.0, 1.0) * 2.0 - 1.0));

@@ -1,4 +1,4 @@
-//! Runs: what a runner hands in, and the frozen form that everything downstream reads.
+//! Runs: the runner's own type, and the frozen document that all other code reads.
 
 use std::any::Any;
 use std::fmt::{self, Debug};
@@ -10,11 +10,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::state::RunState;
 use crate::value::{Map, Value, to_value};
 
-/// Anything that serializes as a run document: `metadata`, `spec`, `status`, as in MLRun.
+/// A type that serializes as a run document: `metadata`, `spec`, `status`, as in MLRun.
 ///
-/// Implemented for every `Serialize` type, so a runner hands in its own run type. [`Run`] is one to start with.
+/// Implemented for every `Serialize` type, so a runner hands in its own run type. [`Run`] is a ready-made one.
 pub trait RunView: erased_serde::Serialize + Send + Sync {
-    /// Takes a frozen copy. Once per transition; everything else shares it.
+    /// Takes a frozen copy, once per transition; all users share it.
     ///
     /// # Errors
     /// [`ErrorKind::RunInvalid`] when the type does not serialize, or not as a run document.
@@ -76,7 +76,7 @@ impl RunSnapshot {
         RunSnapshot(Arc::new(Inner { document, view: OnceLock::new() }))
     }
 
-    /// The document as it was handed in, but for redacted secrets.
+    /// The runner's document with redacted secrets.
     pub fn document(&self) -> &Value {
         &self.0.document
     }
@@ -91,7 +91,7 @@ impl RunSnapshot {
 
     /// A converted form of the document, made on first use and kept. Templates keep theirs here.
     ///
-    /// There is room for one type; for another one, `make` is called every time.
+    /// Only one type is cached; for another type `make` is called every time.
     pub fn view<V: Any + Send + Sync>(&self, make: impl Fn(&Value) -> V) -> Arc<V> {
         let kept = self.0.view.get_or_init(|| Arc::new(make(&self.0.document)));
         Arc::clone(kept).downcast().unwrap_or_else(|_| Arc::new(make(&self.0.document)))
@@ -131,7 +131,7 @@ impl RunSnapshot {
         self.text(&["status", "state"])
     }
 
-    /// The state; [`RunState::Unknown`] for a word nobody knows.
+    /// The state; [`RunState::Unknown`] for a word that is no state.
     pub fn state(&self) -> RunState {
         self.state_word().parse().unwrap_or(RunState::Unknown)
     }
@@ -161,15 +161,15 @@ impl RunSnapshot {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct Run {
-    /// Who it is.
+    /// The run's identity.
     pub metadata: RunMetadata,
-    /// What it was asked to do.
+    /// The run's inputs.
     pub spec: RunSpec,
-    /// How it goes.
+    /// The run's state and results.
     pub status: RunStatus,
 }
 
-/// Who a run is.
+/// The identity of a run.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct RunMetadata {
@@ -185,16 +185,16 @@ pub struct RunMetadata {
     pub labels: Map,
 }
 
-/// What a run was asked to do.
+/// The inputs of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct RunSpec {
-    /// The parameters. Everybody who is notified sees them.
+    /// The parameters. Every notification may show them.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub parameters: Map,
 }
 
-/// How a run goes.
+/// The state and results of a run.
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct RunStatus {
@@ -206,13 +206,13 @@ pub struct RunStatus {
     /// When it ended, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_time: Option<String>,
-    /// Why it failed.
+    /// The reason of a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// More about the state, such as what stopped it.
+    /// Details of the state, such as the signal that stopped the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_text: Option<String>,
-    /// What it found out.
+    /// The results.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub results: Map,
 }
@@ -261,14 +261,14 @@ impl Run {
         self
     }
 
-    /// Says that the run completed.
+    /// Marks the run as completed.
     #[must_use]
     pub fn completed(mut self) -> Self {
         self.status.state = RunState::Completed;
         self
     }
 
-    /// Says that the run failed, and why.
+    /// Marks the run as failed, with the reason.
     #[must_use]
     pub fn failed(mut self, error: impl Into<String>) -> Self {
         self.status.state = RunState::Error;
@@ -276,7 +276,7 @@ impl Run {
         self
     }
 
-    /// Says that the run was stopped.
+    /// Marks the run as aborted.
     #[must_use]
     pub fn aborted(mut self) -> Self {
         self.status.state = RunState::Aborted;
@@ -290,7 +290,7 @@ mod tests {
     use crate::value::read;
 
     #[test]
-    fn what_is_not_a_run_is_refused_with_the_field() {
+    fn a_document_that_is_no_run_is_refused_with_the_field() {
         for (text, message) in [
             ("[]", "run: must be an object, not a list"),
             ("{}", "metadata: is missing; a run document has metadata, spec and status"),

@@ -1,4 +1,4 @@
-//! What a kind's JSON Schema is asked: which fields are secret, which are missing, which are misspelt.
+//! Queries on a kind's JSON Schema: secret fields, missing fields, misspelt fields.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -118,7 +118,7 @@ pub fn holds_secret(schema: &Json) -> bool {
         || alternatives(schema).any(holds_secret)
 }
 
-/// What a schema alone can tell of params: missing fields, wrong types, unknown names.
+/// Checks params against a schema: missing fields, wrong types, unknown names.
 pub fn check(schema: &Json, params: &Map) -> Findings {
     let mut found = Findings::default();
     let required = schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
@@ -150,7 +150,7 @@ pub fn check(schema: &Json, params: &Map) -> Findings {
     found
 }
 
-/// What the schema expects, when `value` is of another type. A schema without `type` takes anything.
+/// The expected type, when `value` is of another type. A schema without `type` takes anything.
 fn wrong_type(schema: &Json, value: &Value) -> Option<String> {
     let types: Vec<&str> = match schema.get("type")? {
         Json::String(one) => vec![one],
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_finds_what_is_missing_mistyped_and_misspelt() {
+    fn a_schema_finds_missing_mistyped_and_misspelt_fields() {
         let found = check(&schema(), &params(r#"{"tokn": "x", "count": "five", "headers": null}"#));
         let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(

@@ -11,10 +11,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::value::{Map, Value};
 
-/// What a secret prints as.
+/// The printed form of a secret.
 pub const MASK: &str = "***";
 
-/// What stands in run data where a secret was, as in MLRun.
+/// The replacement of a secret in run data, as in MLRun.
 pub const REDACTED: &str = "REDACTED";
 
 /// Secret values shorter than this are masked where they stand, but not searched for in other texts: a header
@@ -78,7 +78,7 @@ impl<T: JsonSchema> JsonSchema for Secret<T> {
     }
 }
 
-/// Secret values to keep out of everything that is printed or sent as run data. Cheap to clone.
+/// Secret values that must not appear in printed texts or in run data. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct SecretValues(Arc<Vec<Needle>>);
 
@@ -196,8 +196,8 @@ impl SecretValues {
         }
     }
 
-    /// As [`redact`](Self::redact), for a run's document: which run it is stays. That is no secret, even where a secret
-    /// holds it, as a target's URL may hold a uid; and with it redacted two runs would be one.
+    /// As [`redact`](Self::redact), for a run's document: the run's identity is kept. It is no secret, even if a secret
+    /// contains it, as a target's URL may contain a uid; without it two runs would become one.
     pub fn redact_run(&self, document: &mut Value) {
         const IDENTITY: [&str; 2] = ["project", "uid"];
         let identity = IDENTITY.map(|field| document.at(&["metadata", field]).cloned());

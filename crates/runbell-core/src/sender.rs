@@ -1,4 +1,4 @@
-//! The two traits of a kind: [`SenderKind`] describes it, [`Sender`] does it.
+//! The two traits of a kind: [`SenderKind`] describes it, [`Sender`] sends.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -19,25 +19,25 @@ use crate::message::Message;
 use crate::payload::{Payload, Rendered};
 use crate::value::Map;
 
-/// How long one attempt may take unless the kind says otherwise: 10 s.
+/// The default time limit of an attempt: 10 s.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Turns a message into what leaves the process, and sends that.
+/// Renders a message into a payload, and sends it.
 #[async_trait]
 pub trait Sender: Send + Sync + Debug + 'static {
-    /// What will leave the process, and notes on what was cut. Pure: same message, same payload.
+    /// The payload, and notes on cuts. Pure: the same message gives the same payload.
     ///
     /// # Errors
-    /// [`ErrorKind::Render`](crate::ErrorKind::Render) when nothing sensible can be sent.
+    /// [`ErrorKind::Render`](crate::ErrorKind::Render) when no useful payload can be made.
     fn render(&self, message: &Message) -> Result<Rendered>;
 
     /// Sends a rendered payload once. No retry inside, no waiting for permits; dropping the future is safe.
     ///
     /// # Errors
-    /// Any, saying whether trying again can help; see [`Error::retry_advice`](crate::Error::retry_advice).
+    /// Any, with the advice whether another attempt can help; see [`Error::retry_advice`](crate::Error::retry_advice).
     async fn send(&self, payload: &Payload, cx: &SendContext<'_>) -> Result<Receipt>;
 
-    /// Whom it talks to, how fast, how long one attempt may take. The runtime enforces it.
+    /// The destination, its pace and the time limit of an attempt. The runtime enforces them.
     fn limits(&self) -> Limits;
 }
 
@@ -52,12 +52,12 @@ pub trait SenderKind: 'static {
     /// Kinds that show the same in a better way: where one of them is active and sends, this one is skipped as
     /// [`yielded`](crate::Reason::Yielded).
     const YIELDS_TO: &'static [&'static str] = &[];
-    /// Its params. Fields of type [`Secret`](crate::Secret) are kept out of everything that is printed.
+    /// Its params. Fields of type [`Secret`](crate::Secret) are never printed.
     type Params: DeserializeOwned + JsonSchema + Debug;
-    /// What sends.
+    /// The sender.
     type Sender: Sender;
 
-    /// Whether there is anything here to show it on. A kind that is not active is skipped as
+    /// Whether there is a display for it here. A kind that is not active is skipped as
     /// [`yielded`](crate::Reason::Yielded), never failed. Default: always.
     fn is_active(_cx: &BuildContext) -> bool {
         true
@@ -66,7 +66,7 @@ pub trait SenderKind: 'static {
     /// Fills in params that are missing, from the environment in `cx`. Explicit params are never changed.
     fn complete(_params: &mut Map, _cx: &BuildContext) {}
 
-    /// Rules a schema cannot say. No I/O.
+    /// Checks the rules that a schema cannot express. No I/O.
     fn validate(_params: &Self::Params, _cx: &BuildContext) -> Findings {
         Findings::default()
     }
@@ -74,7 +74,7 @@ pub trait SenderKind: 'static {
     /// May create clients; must not connect, spawn or block.
     ///
     /// # Errors
-    /// When the params cannot work after all.
+    /// When no sender can be built from the params.
     fn build(params: Self::Params, cx: &BuildContext) -> Result<Self::Sender>;
 }
 
@@ -84,18 +84,18 @@ pub trait SenderKind: 'static {
 pub enum Place {
     /// The runner's process or the server.
     Anywhere,
-    /// The runner's process only: it shows something to the person there.
+    /// The runner's process only: it prints for the user there.
     HereOnly,
 }
 
-/// What the runtime enforces for a sender. Debug shows no bucket.
+/// The limits that the runtime enforces for a sender. Debug shows no bucket.
 #[derive(Clone)]
 pub struct Limits {
-    /// Whom it talks to, `host:port` for what goes over a network. Permits and pace are kept for each.
+    /// The destination: `host:port` for a sender that uses the network. Permits and pace are kept for each.
     pub destination: Arc<str>,
-    /// What the target itself counts by: a hook, a channel, a token. Its pace and its Retry-After hold for everything in the
-    /// bucket; `None` where the target counts by nothing that is known, so that the pace is the destination's and a
-    /// Retry-After that of one delivery. May be a secret: never printed, never stored but as a keyed hash.
+    /// The account to which the target's limits apply: a hook, a channel, a token. Pace and Retry-After apply to all
+    /// deliveries of the bucket. `None` if it is unknown; then the pace applies to the destination and a Retry-After to one
+    /// delivery. May be a secret: never printed, and stored only as a keyed hash.
     pub bucket: Option<Arc<str>>,
     /// How many attempts the destination is given at once; `None` for as many as the runtime allows any (64).
     pub at_once: Option<usize>,
@@ -126,20 +126,20 @@ impl Limits {
 /// At most `count` sends in any `period`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// How many.
+    /// The number of sends.
     pub count: u32,
-    /// In which time.
+    /// The period.
     pub period: Duration,
 }
 
-/// One attempt's surroundings.
+/// The context of one attempt.
 #[derive(Debug)]
 pub struct SendContext<'a> {
     /// The delivery's key.
     pub key: DeliveryKey,
     /// The attempt's number, from 1.
     pub attempt: u32,
-    /// When the attempt is cut off.
+    /// The deadline of the attempt.
     pub deadline: Instant,
     /// The time to sign with.
     pub now: Timestamp,
@@ -147,7 +147,7 @@ pub struct SendContext<'a> {
 }
 
 impl<'a> SendContext<'a> {
-    /// The surroundings of attempt number `attempt`; `written` tells afterwards whether bytes may have left.
+    /// The context of attempt number `attempt`; `written` records whether bytes may have left.
     pub fn new(key: DeliveryKey, attempt: u32, deadline: Instant, now: Timestamp, written: &'a AtomicBool) -> Self {
         SendContext { key, attempt, deadline, now, written }
     }
@@ -158,7 +158,7 @@ impl<'a> SendContext<'a> {
     }
 }
 
-/// What the target answered, in a word or two: `200`. Never a body, never a URL.
+/// The target's answer in a word or two: `200`. Never a body, never a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Receipt {
     /// The answer.

@@ -58,9 +58,9 @@ words! {
         PendingRetry = "pendingRetry",
         /// It is being stopped.
         Aborting = "aborting",
-        /// A workflow left it out.
+        /// A workflow skipped it.
         Skipped = "skipped",
-        /// Nobody knows; also what an unheard-of state counts as.
+        /// The state is not known; words that are no state count as this.
         Unknown = "unknown",
     }
 }
@@ -86,19 +86,19 @@ impl FromStr for RunState {
 }
 
 words! {
-    /// How loud a notification is. It stands in the text; it does not filter.
+    /// The severity of a notification. It is part of the text; it does not filter.
     #[derive(Default)]
     Severity {
         /// The default.
         #[default]
         Info = "info",
-        /// For those who look closely.
+        /// For debugging.
         Debug = "debug",
-        /// More detail than most want.
+        /// Details.
         Verbose = "verbose",
-        /// Somebody should look.
+        /// A problem that needs attention.
         Warning = "warning",
-        /// Something is broken.
+        /// A failure.
         Error = "error",
     }
 }

@@ -1,5 +1,5 @@
-//! Text that is safe to show: nothing in it moves the cursor, colours, or reorders the text around it. And the one way
-//! to cut texts.
+//! Inert text: it does not move the cursor, set colours or reorder the text around it. And the one function that cuts
+//! texts.
 
 mod cut;
 
@@ -14,7 +14,7 @@ pub fn one_line(text: &str, limit: usize) -> String {
     cut(text, limit, Unit::Characters).chars().map(|c| if is_inert(c) { c } else { ' ' }).collect()
 }
 
-/// Whether printing `character` moves nothing but the cursor by its own width.
+/// Whether printing `character` only moves the cursor by its width.
 pub fn is_inert(character: char) -> bool {
     // Controls, and the invisible characters that reorder the text around them.
     !character.is_control()

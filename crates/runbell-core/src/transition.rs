@@ -9,21 +9,21 @@ use jiff::tz::TimeZone;
 use crate::run::RunSnapshot;
 use crate::state::RunState;
 
-/// A run entering a state: what notifications are about.
+/// A run entering a state: the subject of notifications.
 #[derive(Debug, Clone)]
 pub struct Transition {
-    /// The run as it was then.
+    /// The run at that time.
     pub run: RunSnapshot,
     /// The state it entered.
     pub state: RunState,
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// The steps of a workflow; empty for a plain run.
     pub steps: Arc<[RunSnapshot]>,
 }
 
 impl Transition {
-    /// The run's entering its current state.
+    /// The transition of a run into its current state.
     ///
     /// The time is the run's own where it can be read, else `now`: `status.end_time`, else `last_update`; for a start
     /// `start_time`. When a run is retried its `start_time` stays that of the first try, so the start of a retry takes
@@ -35,8 +35,8 @@ impl Transition {
             RunState::Running => &["start_time"],
             _ => &["end_time", "last_update"],
         };
-        let told = fields.iter().find_map(|field| time_of(run.status(field)?.as_str()?));
-        Transition { state, at: told.unwrap_or(now), run, steps: Arc::new([]) }
+        let reported = fields.iter().find_map(|field| time_of(run.status(field)?.as_str()?));
+        Transition { state, at: reported.unwrap_or(now), run, steps: Arc::new([]) }
     }
 
     /// Adds the steps of a workflow.

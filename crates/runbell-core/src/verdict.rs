@@ -7,7 +7,7 @@ use crate::run::RunSnapshot;
 use crate::state::RunState;
 use crate::value::Value;
 
-/// Why a notification is sent or not.
+/// The reason why a notification is sent or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// Skip: a child run of a hyper-parameter run.
@@ -18,17 +18,17 @@ pub enum Reason {
     StateNeverNotifies,
     /// Skip: `when` does not list the state.
     StateNotInWhen,
-    /// Skip: the condition says no.
+    /// Skip: the condition is false.
     ConditionFalse,
     /// Skip: console and notebook belong to the process of the runner.
     HereOnlyKind,
-    /// Skip: another kind shows the same, as a notebook does for the console; or there is nothing here to show it on.
+    /// Skip: another kind shows the same, as a notebook does for the console; or there is no display for it here.
     Yielded,
     /// Skip: newer news of the same run overtook it.
     Superseded,
-    /// Send: all rules hold.
+    /// Send: no rule skips it.
     Matched,
-    /// Send: the condition is broken, so it does not count.
+    /// Send: the condition is broken, so it is ignored.
     ConditionIgnored,
 }
 
@@ -61,14 +61,14 @@ impl Display for Reason {
     }
 }
 
-/// Send or skip, and why.
+/// The decision to send or skip, with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The rule that decided.
     pub reason: Reason,
-    /// More, when there is more to say: of an ignored condition `syntax`, `error` or `fuel`.
+    /// Details, if there are any: for an ignored condition `syntax`, `error` or `fuel`.
     pub detail: Option<String>,
-    /// The same in words: why the condition is ignored.
+    /// The detail in words: why the condition is ignored.
     pub why: Option<String>,
 }
 
@@ -100,14 +100,14 @@ impl From<Reason> for Verdict {
     }
 }
 
-/// What a condition came to.
+/// The result of a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConditionOutcome {
     /// Send.
     True,
     /// Skip.
     False,
-    /// It is broken, and does not count.
+    /// It is broken and ignored.
     Ignored {
         /// `syntax`, `error` or `fuel`.
         cause: String,
@@ -116,10 +116,10 @@ pub enum ConditionOutcome {
     },
 }
 
-/// Decides; the first rule that holds wins. The condition is looked at last, and only then.
+/// Decides by the first rule that applies. The condition is evaluated last, and only if needed.
 ///
-/// Rules and their order: MLRun's `should_notify`, but that the condition counts in every state, and that one
-/// notification can be sent once for each state.
+/// The rules and their order are those of MLRun's `should_notify`, with two differences: the condition applies in every
+/// state, and a notification can be sent once for each state.
 pub fn verdict(
     run: &RunSnapshot,
     state: RunState,

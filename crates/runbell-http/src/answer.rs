@@ -1,4 +1,4 @@
-//! What a target answered, and what that means for the delivery.
+//! Answers of targets, and their meaning for a delivery.
 
 use std::borrow::Cow;
 use std::fmt::{self, Debug};
@@ -15,7 +15,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The month names etc. of an HTTP date are RFC 5322's; a wrong weekday does no harm.
 static HTTP_DATE: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
 
-/// A target's answer. Its body may echo secrets, so it is for a kind to look at, never to quote.
+/// A target's answer. Its body may echo secrets: a kind may read it, but must not quote it.
 pub struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -56,7 +56,7 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The body as far as it was read: at most 64 KiB, of a success at most 16 KiB, and nothing that came late.
+    /// The body as far as it was read: at most 64 KiB, of a success at most 16 KiB, without parts that came late.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
@@ -66,7 +66,7 @@ impl Answer {
         self.now
     }
 
-    /// How long the target wants to be left alone: its Retry-After, in seconds or as a date (RFC 9110 §10.2.3).
+    /// The wait that the target asks for: its Retry-After, in seconds or as a date (RFC 9110 §10.2.3).
     ///
     /// A date in the past is no wait; waits beyond 7 days are taken as 7 days; nonsense as no header.
     pub fn retry_after(&self) -> Option<Duration> {
@@ -90,7 +90,7 @@ impl Answer {
     }
 }
 
-/// What a status means when a kind has no better knowledge.
+/// The meaning of a status, unless a kind overrides it.
 ///
 /// # Errors
 /// | status | kind | tried again |

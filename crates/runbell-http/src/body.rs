@@ -1,4 +1,4 @@
-//! A request body that tells when it is taken.
+//! A request body that records when the connection takes it.
 
 use std::convert::Infallible;
 use std::pin::Pin;

@@ -33,7 +33,7 @@ const BODY_LIMIT: usize = 64 * 1024;
 /// How much of a success's body is read, so that the connection can be used again.
 const DRAIN_LIMIT: usize = 16 * 1024;
 
-/// How long a body is waited for once the status is known. What comes later would not change the outcome.
+/// The longest wait for a body once the status is known. The rest of the body would not change the outcome.
 const BODY_WAIT: Duration = Duration::from_millis(500);
 
 /// How a kind wants its connections. The default checks certificates against the system's authorities, those in
@@ -83,7 +83,7 @@ struct Key {
 struct Clients(Mutex<HashMap<Key, Client>>);
 
 impl Client {
-    /// The client for these options: a shared one where there is one. Connects to nothing.
+    /// The client for these options, shared if one exists. Does not connect.
     ///
     /// Authorities are the system's, found as OpenSSL finds them (`SSL_CERT_FILE`, `SSL_CERT_DIR`, the usual
     /// places), read once for each client. Where none are installed http targets work all the same, and https
@@ -113,7 +113,7 @@ impl Client {
         Ok(client)
     }
 
-    /// Sends a request once and waits for the answer, whatever its status.
+    /// Sends a request once and waits for the answer with any status.
     ///
     /// The status decides: once it is there this succeeds, even if the body is endless or never comes. Bodies are
     /// read up to 64 KiB, of a success up to 16 KiB, for half a second; the rest is dropped.
@@ -257,7 +257,7 @@ fn answer(mut response: Response, body: Vec<u8>, cx: &SendContext<'_>) -> Answer
     Answer { status, headers: std::mem::take::<HeaderMap>(response.headers_mut()), body, now: cx.now }
 }
 
-/// Reads what is there, within limits. A body that ends in time leaves its connection fit for the next request.
+/// Reads the body, within limits. A body that ends in time leaves its connection fit for the next request.
 async fn excerpt(response: &mut Response) -> Vec<u8> {
     if response.content_length() == Some(0) {
         return Vec::new();

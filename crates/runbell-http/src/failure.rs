@@ -11,7 +11,7 @@ use rustls::{CertificateError, Error as TlsError};
 
 use crate::resolve::Refused;
 
-/// What the message depends on besides the error itself.
+/// The inputs of the message in addition to the error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Circumstances {
     /// The request may have left.
@@ -24,7 +24,7 @@ pub(crate) struct Circumstances {
     pub(crate) connect_timeout: Duration,
 }
 
-/// Rebuilds a transport error. What may have arrived all the same is marked ambiguous.
+/// Rebuilds a transport error. It is marked ambiguous if the request may have arrived all the same.
 pub(crate) fn rebuild(error: &reqwest::Error, circumstances: Circumstances) -> Error {
     if error.is_builder() {
         return Error::new(ErrorKind::ParamsInvalid, "the request cannot be sent over HTTP as it is");

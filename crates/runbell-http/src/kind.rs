@@ -1,4 +1,4 @@
-//! Kinds that speak HTTP: what they say of themselves, and the sender made of that.
+//! Kinds that speak HTTP: the trait of such a kind, and the sender made from it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ pub trait HttpKind: Send + Sync + Debug + 'static {
     /// Where requests go. Asked for with every request, so keep it in the kind.
     fn target(&self) -> &TargetUrl;
 
-    /// The request for a message; what was cut or could not be rendered goes into `notes`. Pure.
+    /// The request for a message; cuts and failed templates are added to `notes`. Pure.
     ///
     /// Everything is in it but `host`, `user-agent`, `accept` and `content-length`, which the client adds. A header
     /// that is only known when an attempt is made is [`HeaderValue::PerAttempt`] here.
     ///
     /// # Errors
-    /// [`ErrorKind::Render`] when nothing sensible can be sent.
+    /// [`ErrorKind::Render`] when no useful request can be made.
     fn request(&self, message: &Message, notes: &mut Vec<Note>) -> Result<HttpRequest>;
 
     /// Fills in the headers that are [`HeaderValue::PerAttempt`]. Called only when there are any.
@@ -36,7 +36,7 @@ pub trait HttpKind: Send + Sync + Debug + 'static {
         Err(Error::new(ErrorKind::Internal, "a header is left to the attempt, but the kind does not fill it in"))
     }
 
-    /// What the answer means. By its status unless overridden; see [`classify_status`].
+    /// The meaning of the answer. By default that of its status; see [`classify_status`].
     ///
     /// # Errors
     /// Whatever the answer says, and whether trying again can help. Never quote the body: it may echo secrets.
@@ -71,7 +71,7 @@ pub struct Http<K> {
 }
 
 impl<K: HttpKind> Http<K> {
-    /// Ties a kind to the shared client for these options. Connects to nothing.
+    /// Combines a kind with the shared client for these options. Does not connect.
     ///
     /// # Errors
     /// [`ErrorKind::ParamsInvalid`] when the target is no URL or its address is refused, and as [`Client::new`].

@@ -1,6 +1,6 @@
-//! The one HTTP client that Runbell's kinds share: TLS, proxies, egress rules, and what an answer means.
+//! The one HTTP client that Runbell's kinds share: TLS, proxies, egress rules, and the meaning of answers.
 //!
-//! A kind implements [`HttpKind`], which says what to ask of whom, and uses [`Http<K>`](Http) as its sender:
+//! A kind implements [`HttpKind`], which makes the request for a target, and uses [`Http<K>`](Http) as its sender:
 //!
 //! ```
 //! use runbell_core::{BuildContext, HttpRequest, Message, Note, Result};
@@ -27,7 +27,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Invariant:** nothing here prints a URL, a header's value or a body. Transport errors are rebuilt in this crate's
+//! **Invariant:** no text of this crate contains a URL, a header's value or a body. Transport errors are rebuilt in this crate's
 //! own words, because the library's quote URLs, and URLs are secrets.
 //!
 //! **Invariant:** redirects are not followed, so a request never goes to a host that was not configured. Under

@@ -11,7 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use runbell_core::Egress;
 
-/// Every address of a name is refused; the text says what they are.
+/// Every address of a name is refused; the text names their type.
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) String);
 

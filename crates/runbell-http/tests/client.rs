@@ -25,7 +25,7 @@ fn request(url: &str) -> HttpRequest {
     TargetUrl::new(url).request("POST", "{}")
 }
 
-/// Sends once; tells too whether bytes may have left.
+/// Sends once; also returns whether bytes may have left.
 async fn send(cx: &BuildContext, request: &HttpRequest) -> (Result<Answer>, bool) {
     let client = Client::new(cx, &HttpOptions::default()).expect("a client");
     let written = AtomicBool::new(false);
@@ -130,7 +130,7 @@ async fn a_body_can_be_taken_piece_by_piece() {
 }
 
 #[tokio::test]
-async fn failures_tell_whether_the_request_may_have_arrived() {
+async fn failures_say_whether_the_request_may_have_arrived() {
     let peer = FakeHttp::start().await;
     let cx = context();
     let (error, written) = failure(send(&cx, &request(&peer.refused_url("/CANARY"))).await);
@@ -150,7 +150,7 @@ async fn failures_tell_whether_the_request_may_have_arrived() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_said_without_quoting_it() {
+async fn unsendable_payloads_are_reported_without_quoting_them() {
     let cx = context();
     for (change, said) in [
         (

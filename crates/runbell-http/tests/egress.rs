@@ -102,7 +102,7 @@ const ADDRESSES: &[(&str, Option<&str>)] = &[
 ];
 
 #[test]
-fn a_guard_refuses_what_only_this_machine_can_reach() {
+fn a_guard_refuses_addresses_that_only_this_machine_can_reach() {
     let guarded = Egress::guarded([]);
     for (text, expected) in ADDRESSES {
         let decision = expected.map_or(Decision::Allowed, Decision::Refused);
@@ -175,7 +175,7 @@ fn literal_addresses_and_known_names_are_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn what_is_set_on_purpose_is_checked_when_a_client_is_built() {
+fn explicit_settings_are_checked_when_a_client_is_built() {
     let build = |egress: Egress| {
         let cx = TestContext::server().build();
         cx.shared.set(egress);

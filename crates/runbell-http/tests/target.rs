@@ -11,7 +11,7 @@ fn fault(text: &str) -> Option<String> {
 }
 
 #[test]
-fn faults_say_what_would_be_right_and_never_quote_the_url() {
+fn faults_give_the_remedy_and_never_quote_the_url() {
     for (text, expected) in [
         ("", "is required"),
         ("  ", "is required"),

@@ -123,7 +123,7 @@ async fn why_a_handshake_failed() {
         let url = format!("https://localhost:{}/CANARY", address.port());
         let (outcome, written) = send(&context(Some(&ours.pem())), &checked, &url).await;
         check(&outcome.expect_err(said), written, said);
-        // Whoever does not want to know is not told.
+        // With `verify_ssl: false` the certificate is not checked.
         let unchecked = HttpOptions { verify_ssl: false, ca: None };
         let (outcome, written) = send(&context(None), &unchecked, &url).await;
         assert!(outcome.is_ok() && written, "{outcome:?}");

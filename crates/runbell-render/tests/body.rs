@@ -87,7 +87,7 @@ fn runs_print_as_documented() {
 }
 
 #[test]
-fn a_summary_leaves_out_what_is_not_there() {
+fn a_summary_leaves_out_missing_parts() {
     for (run, expect) in [
         ("{}", r#"{"status":{}}"#),
         (
@@ -116,7 +116,7 @@ fn every_depth_but_no_key_is_rendered() {
 }
 
 #[test]
-fn what_fails_stays_as_written_with_a_note() {
+fn failed_templates_stay_as_written_with_a_note() {
     for (source, note) in [
         ("{{ run.missing.x }}", "override_body: template error at line 1: a missing value is used; sent as written"),
         ("a\n{{ 1 > }}", "override_body: template error at line 2: an expression is expected; sent as written"),

@@ -67,7 +67,7 @@ fn units(text: &str) -> usize {
 }
 
 #[test]
-fn what_does_not_fit_is_counted_and_linked() {
+fn runs_that_do_not_fit_are_counted_and_linked() {
     let long = "x".repeat(100_000);
     let steps: Vec<Value> = (0..3_000)
         .map(|index| {

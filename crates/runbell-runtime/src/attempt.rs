@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use runbell_core::{Clock, DeliveryKey, Error, ErrorKind, Limits, Payload, Receipt, Result, SendContext, Sender};
 use tokio::time::{Instant, timeout_at};
 
-/// What one attempt is made with.
+/// The inputs of one attempt.
 #[derive(Debug)]
 pub(crate) struct Attempt<'a> {
     pub(crate) sender: &'a dyn Sender,
@@ -17,12 +17,12 @@ pub(crate) struct Attempt<'a> {
     pub(crate) key: DeliveryKey,
     pub(crate) number: u32,
     pub(crate) clock: &'a dyn Clock,
-    /// No attempt lasts longer than this, whatever the kind's own timeout is.
+    /// The longest attempt, regardless of the kind's own timeout.
     pub(crate) at_most: Duration,
 }
 
 impl Attempt<'_> {
-    /// Sends once, within the time limit. Admission is the caller's, before.
+    /// Sends once, within the time limit. The caller has admitted the attempt before.
     ///
     /// # Errors
     /// The sender's own; [`ErrorKind::Timeout`] when time ran out, ambiguous if bytes had left by then; and

@@ -1,6 +1,6 @@
-//! From a transition to jobs: which notifications, decided how, about what.
+//! From a transition to jobs: decides about each notification.
 //!
-//! Pure. `explain`, `preview` and the real dispatch, here and on a server, all go through here, so they cannot disagree.
+//! Pure. `explain`, `preview` and the real dispatch, here and on a server, all use this module, so they cannot disagree.
 
 use std::sync::Arc;
 
@@ -14,33 +14,33 @@ use runbell_render::text::compose;
 use crate::ready::{Preparer, ReadyNotification, Unusable};
 use crate::redact::redact;
 
-/// A notification that may be sent, or why it cannot be.
+/// A notification that may be sent, or the reason why it cannot be.
 pub(crate) type Entry = std::result::Result<Arc<ReadyNotification>, Unusable>;
 
-/// What a notification keeps secret, also one that cannot be sent.
+/// The secrets of a notification, also of one that cannot be sent.
 #[cfg(feature = "durable")]
 pub(crate) fn secrets_of(entry: &Entry) -> &SecretValues {
     entry.as_ref().map_or_else(|unusable| &unusable.secrets, |ready| &ready.secrets)
 }
 
-/// A transition with the notifications it concerns, free of secrets.
+/// A transition with its notifications, free of secrets.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) transition: Transition,
     pub(crate) entries: Vec<Entry>,
     subject: Subject,
     pub(crate) secrets: SecretValues,
-    /// How many lists of notifications the run has had before the present one.
+    /// The number of lists of notifications that the run had before the present one.
     generation: u64,
-    /// The run is a sample, sent to try a notification out.
+    /// Whether the run is a sample, to test a notification.
     is_sample: bool,
 }
 
-/// What is decided about one notification.
+/// The decision about one notification.
 #[derive(Debug)]
 pub(crate) struct Decision {
     pub(crate) verdict: Verdict,
-    /// What is to be sent, if the verdict says so.
+    /// The job, if the verdict is to send.
     pub(crate) job: Option<Job>,
 }
 
@@ -63,7 +63,7 @@ impl Plan {
         Self::with_entries(transition, entries, secrets, preparer)
     }
 
-    /// Only registered notifications count: those inside a stored run are not registered by that.
+    /// Uses registered notifications only: a notification inside a stored run is not registered by that.
     #[cfg(feature = "durable")]
     pub(crate) fn of_registered(
         transition: Transition,
@@ -89,7 +89,7 @@ impl Plan {
         Plan { transition, entries, subject, secrets, generation: 0, is_sample: false }
     }
 
-    /// Makes it a plan to try notifications out: all are sent, whatever they wait for, and every text says so.
+    /// Makes it a test of notifications: all are sent regardless of their states and conditions, and every text says so.
     pub(crate) fn into_sample(mut self) -> Self {
         self.is_sample = true;
         self
@@ -106,7 +106,7 @@ impl Plan {
         &self.subject
     }
 
-    /// Whether to send, why, and what.
+    /// Decides whether to send, with the reason and the job.
     pub(crate) fn decide(&self, ready: &ReadyNotification) -> Decision {
         let mut verdict = self.apply_rules(ready);
         if self.is_sample {
@@ -135,10 +135,10 @@ impl Plan {
         }
     }
 
-    /// Why a notification steps back although its own rules hold.
+    /// The reason why a notification yields although its own rules allow it.
     fn yields(&self, ready: &ReadyNotification) -> Option<String> {
         if !ready.is_active {
-            return Some(format!("there is nothing here that shows a {}", ready.kind));
+            return Some(format!("there is no display for a {} here", ready.kind));
         }
         let better = self.entries.iter().flatten().find(|other| {
             ready.yields_to.contains(&other.kind) && other.is_active && self.apply_rules(other).sends()
@@ -146,7 +146,7 @@ impl Plan {
         Some(format!("to `{}`, which shows the same", text::one_line(&better.name, 80)))
     }
 
-    /// What the notification's own rules say.
+    /// The verdict of the notification's own rules.
     fn apply_rules(&self, ready: &ReadyNotification) -> Verdict {
         let condition = || {
             let run = self.transition.run.view(TemplateValue::new);
@@ -210,7 +210,7 @@ pub(crate) fn render(ready: &ReadyNotification, message: &Message) -> Result<Ren
         .unwrap_or_else(|_panic| Err(Error::new(ErrorKind::Internal, "the sender panicked while rendering")))
 }
 
-/// The notifications in `spec.notifications`. One bad one leaves the others alone.
+/// The notifications in `spec.notifications`. A faulty one does not affect the others.
 fn own_entries(run: &RunSnapshot, preparer: &Preparer) -> Vec<Entry> {
     let Some(list) = run.notifications() else { return Vec::new() };
     let Some(list) = list.as_list() else {
@@ -238,7 +238,7 @@ fn own_entry(item: &Value, preparer: &Preparer, earlier: &[Entry]) -> Entry {
         Err(unusable) => unusable.name == name,
     });
     if is_taken {
-        let message = format!("`{}` is taken; names must be unique in a run", text::one_line(&name, 80));
+        let message = format!("`{}` is used twice; names must be unique in a run", text::one_line(&name, 80));
         return Err(Unusable::new(&name, &kind, Error::new(ErrorKind::ParamsInvalid, message).at("name")));
     }
     let ready = preparer.prepare(notification, Look::Mlrun);

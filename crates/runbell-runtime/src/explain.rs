@@ -1,4 +1,4 @@
-//! `explain`: why a notification would be sent or not.
+//! `explain`: the reason why a notification would be sent or not.
 
 use runbell_core::Verdict;
 use serde::Serialize;
@@ -6,18 +6,18 @@ use serde::Serialize;
 use crate::decide::{Entry, Plan};
 use crate::ready::ReadyNotification;
 
-/// Why a notification would be sent or not.
+/// The reason why a notification would be sent or not.
 #[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
     /// The run.
     pub uid: String,
     /// The notification's name.
     pub notification: String,
-    /// `send`, `skip`, or `error` when it cannot be sent as it is configured.
+    /// `send`, `skip`, or `error` when its configuration is invalid.
     pub verdict: &'static str,
-    /// The rule that decided; of an error its kind.
+    /// The rule that decided; for an error, its kind.
     pub reason: String,
-    /// More, where there is more to say; of an ignored condition its cause (`syntax`, `error`, `fuel`) and why.
+    /// Details, if there are any: for an ignored condition its cause (`syntax`, `error`, `fuel`) and the fault.
     pub detail: Option<String>,
     /// Whether the configuration is at fault.
     #[serde(skip)]
@@ -25,7 +25,7 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Explains what `decide` says of a notification that can be sent, or why this one cannot be.
+    /// Explains the decision about a notification that can be sent, or the reason why it cannot be.
     pub(crate) fn new(plan: &Plan, entry: &Entry, decide: impl FnOnce(&ReadyNotification) -> Verdict) -> Self {
         let uid = plan.transition.run.uid().to_owned();
         match entry {

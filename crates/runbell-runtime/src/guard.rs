@@ -1,10 +1,10 @@
-//! A run whose end is reported, whatever happens to it.
+//! A guard that reports the end of a run, also when it is dropped.
 
 use runbell_core::{Run, RunState};
 
 use crate::notifier::Notifier;
 
-/// A run under way. Say how it ended; dropped without that, it is reported as aborted.
+/// A run under way. Call the method for its end; a guard dropped without it reports the run as aborted.
 #[derive(Debug)]
 #[must_use = "a dropped guard reports that the run was aborted"]
 pub struct RunGuard {
@@ -13,7 +13,7 @@ pub struct RunGuard {
 }
 
 impl Notifier {
-    /// Begins a run: reports that it is running, and reports how it ended, whatever happens.
+    /// Begins a run: reports that it is running; the guard reports its end.
     pub fn start(&self, mut run: Run) -> RunGuard {
         run.status.state = RunState::Running;
         run.status.start_time.get_or_insert_with(|| self.now().to_string());
@@ -28,17 +28,17 @@ impl RunGuard {
         self.run.as_mut()
     }
 
-    /// It ended well.
+    /// Reports that the run completed.
     pub fn completed(mut self) {
         self.end(Run::completed);
     }
 
-    /// It failed, and why.
+    /// Reports that the run failed, with the reason.
     pub fn failed(mut self, error: impl Into<String>) {
         self.end(|run| run.failed(error));
     }
 
-    /// It was stopped.
+    /// Reports that the run was aborted.
     pub fn aborted(mut self) {
         self.end(Run::aborted);
     }

@@ -1,15 +1,14 @@
-//! Runbell's dispatch: from a run's entering a state to what every target made of it.
+//! Runbell's dispatch: from a run's transition to the outcome at every target.
 //!
 //! One pipeline for this process and for a server: decide, admission, attempt, advance. Deciding is pure
 //! ([`runbell_core::verdict`], [`runbell_core::delivery`]); the I/O is in one place, `attempt`.
 //!
-//! **Invariant:** no kind is named here; kinds come through the registry.
+//! **Invariant:** the code names no kind; kinds come through the registry.
 //!
 //! **Invariant:** no permit is held while a delivery waits for its next attempt, and each destination has permits
 //! of its own, so that a broken target delays no other.
 //!
-//! **Invariant:** what is handed to senders and templates is redacted first ([`Notifier`] freezes and cleans a run
-//! before anything else sees it).
+//! **Invariant:** data are redacted before senders and templates see them ([`Notifier`] freezes and redacts a run first).
 
 mod admission;
 mod attempt;

@@ -14,7 +14,7 @@ use crate::order::{Go, OrderTicket};
 use crate::ready::ReadyNotification;
 use crate::report::{ReportLine, Status};
 
-/// A job that is being delivered.
+/// A job under delivery.
 pub(crate) struct Delivery<'a> {
     pub(crate) job: &'a Job,
     pub(crate) ready: &'a ReadyNotification,
@@ -26,11 +26,11 @@ pub(crate) struct Delivery<'a> {
     pub(crate) clock: &'a dyn Clock,
 }
 
-/// How far a delivery has come.
+/// The progress of a delivery.
 struct Course {
     rendered: Option<Rendered>,
     started: Option<Instant>,
-    /// How long it waited for admission since its first attempt. That is not the target's failing, and costs no budget.
+    /// The time it waited for admission since its first attempt. It does not count against the time budget.
     held: Duration,
     last_error: Option<Error>,
 }
@@ -94,7 +94,7 @@ impl Delivery<'_> {
         Some(permit)
     }
 
-    /// Makes one attempt. Renders before the first one: what waits is small.
+    /// Makes one attempt. Renders before the first one, so that waiting deliveries are small.
     async fn attempt(&self, permit: Permit, course: &mut Course, line: &mut ReportLine) -> Result<Outcome, Error> {
         let rendered = match &mut course.rendered {
             Some(rendered) => rendered,
@@ -130,13 +130,13 @@ impl Delivery<'_> {
     }
 }
 
-/// Newer news or a new list took its place.
+/// Newer news or a new list replaced it.
 fn superseded(line: &mut ReportLine, last_error: Option<&Error>) {
     line.status = Status::Skipped;
     line.reason = Reason::Superseded.as_str().to_owned();
     let message = match last_error {
         Some(error) => format!("given up for newer news after: {}", error.reason()),
-        None => "given up: the run was given other notifications".to_owned(),
+        None => "given up: the run has a new list of notifications".to_owned(),
     };
     line.notes.push(Note::new(NoteCode::Superseded, message));
 }

@@ -1,7 +1,7 @@
-//! Order in this process: of one run and one notification, older news goes first, and is superseded when it cannot.
+//! Order in this process: older news of one run and one notification is sent first, and superseded when it fails.
 //!
-//! Holds what waits and wakes it. Whose turn it is, what follows an attempt and what a new list of notifications does is
-//! decided by [`runbell_core::delivery`], as in every store.
+//! Holds and wakes waiting deliveries. [`runbell_core::delivery`] decides which delivery may go, the step after an attempt
+//! and the effect of a new list of notifications, as in every store.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
@@ -14,14 +14,14 @@ use runbell_core::{RetryPolicy, RunSnapshot, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// The deliveries of one process that are on their way, by run.
+/// The unfinished deliveries of one process, by run.
 #[derive(Debug, Default)]
 pub(crate) struct OrderQueue {
     hasher: RandomState,
     runs: Mutex<HashMap<u64, RunOrder>>,
 }
 
-/// One run's deliveries that are on their way, oldest first.
+/// One run's unfinished deliveries, oldest first.
 #[derive(Debug)]
 struct RunOrder {
     /// The run as of the latest change that brought a list of notifications.
@@ -35,7 +35,7 @@ struct Member {
     id: u64,
     /// The notification's name, hashed. Two lanes that share a hash merely wait for each other.
     lane: u64,
-    /// It comes from the run's own list, which another list may replace.
+    /// Whether it comes from the run's own list, which another list may replace.
     is_own: bool,
     phase: Phase,
     is_replaced: bool,
@@ -60,17 +60,17 @@ pub(crate) struct OrderTicket {
 }
 
 /// Whether a ticket may go, or how it is woken.
-enum Look {
+enum Readiness {
     Go(Go),
     Wait(Arc<Notify>),
 }
 
-/// What a ticket waits for.
+/// The reason why a ticket may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Go {
-    /// An attempt.
+    /// To make an attempt.
     Attempt,
-    /// Nothing: a new list of notifications took over.
+    /// To end: a new list of notifications superseded it.
     Superseded,
 }
 
@@ -109,7 +109,7 @@ fn list_of(run: &RunSnapshot) -> Option<&Value> {
 }
 
 impl RunOrder {
-    /// A change that brings another list of notifications than the one before replaces what is unfinished of that.
+    /// A change with a list of notifications other than the one before replaces the unfinished deliveries of that list.
     fn take_over(&mut self, run: &RunSnapshot) {
         let Some(list) = list_of(run) else { return };
         let is_other = self.list.as_ref().is_some_and(|known| list_of(known) != Some(list));
@@ -136,14 +136,14 @@ impl RunOrder {
     }
 
     /// Whether a member may go.
-    fn look(&mut self, id: u64, is_due: bool) -> Option<Look> {
+    fn look(&mut self, id: u64, is_due: bool) -> Option<Readiness> {
         let turn = self.turn(id)?;
         let mine = self.members.iter_mut().find(|member| member.id == id)?;
         Some(match turn {
-            _ if mine.is_replaced => Look::Go(Go::Superseded),
-            Turn::Hurry => Look::Go(Go::Attempt),
-            Turn::Go if is_due => Look::Go(Go::Attempt),
-            Turn::Go | Turn::Wait => Look::Wait(Arc::clone(mine.wakes.get_or_insert_default())),
+            _ if mine.is_replaced => Readiness::Go(Go::Superseded),
+            Turn::Hurry => Readiness::Go(Go::Attempt),
+            Turn::Go if is_due => Readiness::Go(Go::Attempt),
+            Turn::Go | Turn::Wait => Readiness::Wait(Arc::clone(mine.wakes.get_or_insert_default())),
         })
     }
 
@@ -154,7 +154,7 @@ impl RunOrder {
         newer.any(|member| member.phase != Phase::Undecided)
     }
 
-    /// Wakes the others of a lane, for their turn may have come.
+    /// Wakes the others of a lane, because their turn may have come.
     fn wake(&self, lane: u64, but: u64) {
         self.members.iter().filter(|member| member.lane == lane && member.id != but).for_each(Member::wake);
     }
@@ -166,7 +166,7 @@ impl OrderTicket {
         runs.get_mut(&self.run).map(with)
     }
 
-    /// Enters a phase, which may be the turn of another.
+    /// Enters a phase, after which another member may go.
     fn enter(&self, phase: Phase) {
         self.with(|order| {
             let Some(member) = order.members.iter_mut().find(|member| member.id == self.id) else { return };
@@ -179,8 +179,8 @@ impl OrderTicket {
         });
     }
 
-    /// Says that this news will be sent, and waits until older news is sent or given up. News that is skipped never calls
-    /// this, and hurries nothing.
+    /// Marks this news as to be sent, and waits until older news is sent or given up. Skipped news never calls this, and does
+    /// not hurry older news.
     pub(crate) async fn first_turn(&self) -> Go {
         self.enter(Phase::Untried);
         self.turn(None).await
@@ -197,8 +197,8 @@ impl OrderTicket {
             // A ticket is in its queue for as long as it lives.
             let wakes = match self.with(|order| order.look(self.id, is_due)).flatten() {
                 None => return Go::Attempt,
-                Some(Look::Go(go)) => return go,
-                Some(Look::Wait(wakes)) => wakes,
+                Some(Readiness::Go(go)) => return go,
+                Some(Readiness::Wait(wakes)) => wakes,
             };
             match due.filter(|_| !is_due) {
                 Some(due) => tokio::select! {
@@ -210,7 +210,7 @@ impl OrderTicket {
         }
     }
 
-    /// Waits until a new list of notifications takes over.
+    /// Waits until a new list of notifications supersedes it.
     pub(crate) async fn replaced(&self) {
         loop {
             let looked = self.with(|order| {
@@ -224,8 +224,8 @@ impl OrderTicket {
         }
     }
 
-    /// Begins an attempt. True when it is the last one, for newer news waits behind it: some may have come while it waited for
-    /// admission.
+    /// Begins an attempt. Returns whether it is the last one, because newer news waits behind it: some may have come while it
+    /// waited for admission.
     pub(crate) fn begin(&self) -> bool {
         let last_chance = self.with(|order| {
             let turn = order.turn(self.id);
@@ -237,7 +237,7 @@ impl OrderTicket {
         last_chance.flatten().unwrap_or_default()
     }
 
-    /// What follows an attempt of this delivery.
+    /// Decides the step after an attempt of this delivery.
     pub(crate) fn advance(&self, policy: &RetryPolicy, mut progress: Progress, outcome: &Outcome) -> Next {
         let advanced = self.with(|order| {
             progress.is_replaced = order.member(self.id).is_some_and(|mine| mine.is_replaced);

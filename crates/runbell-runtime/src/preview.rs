@@ -1,4 +1,4 @@
-//! `preview`: what would be sent, byte for byte.
+//! `preview`: the payload of each notification, byte for byte.
 
 use runbell_core::{Error, Links, Note, NoteCode, Payload, Preview, Rendered};
 use serde::ser::SerializeMap as _;
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::decide::{Decision, Entry, Plan, message, note_of, render};
 
-/// What would be sent for one notification.
+/// The preview of one notification.
 #[derive(Debug)]
 pub struct PreviewLine {
     /// The run.
@@ -15,7 +15,7 @@ pub struct PreviewLine {
     pub notification: String,
     /// Its kind.
     pub kind: String,
-    /// The payload, or why there is none.
+    /// The payload, or the reason why there is none.
     pub rendered: Result<Rendered, String>,
     /// Whether the verdict is to send it; the payload is there either way.
     pub sends: bool,

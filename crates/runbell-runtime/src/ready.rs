@@ -1,5 +1,5 @@
-//! A notification made ready to be decided about and sent: kind found, secrets resolved, params merged and checked, sender built, condition
-//! compiled. Done once for a notifier's own notifications; for those inside a run, with the run.
+//! A notification made ready to be decided and sent: kind found, secrets resolved, params merged and checked, sender built,
+//! condition compiled. Done once for a notifier's own notifications, and with each run for those inside it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,7 @@ use runbell_jinja::{Condition, TemplateValue};
 
 use crate::secrets;
 
-/// A notification made ready to be decided about and sent.
+/// A notification made ready to be decided and sent.
 #[derive(Debug)]
 pub(crate) struct ReadyNotification {
     pub(crate) notification: Arc<Notification>,
@@ -24,16 +24,16 @@ pub(crate) struct ReadyNotification {
     pub(crate) secrets: SecretValues,
     pub(crate) sender: Arc<dyn Sender>,
     pub(crate) limits: Limits,
-    /// Where its deliveries wait.
+    /// The flow of its deliveries.
     pub(crate) flow: Flow,
-    /// Whose words the target shows.
+    /// The look of its messages: MLRun's or Runbell's.
     pub(crate) look: Look,
     /// The kind by its own name, whatever alias was written.
     pub(crate) kind: &'static str,
     pub(crate) yields_to: &'static [&'static str],
-    /// Whether there is anything here to show it on.
+    /// Whether there is a display for it here.
     pub(crate) is_active: bool,
-    /// Oddities of the configuration, noted in every report.
+    /// Warnings about the configuration, noted in every report.
     pub(crate) warnings: Vec<Finding>,
     template: OnceLock<TemplateValue>,
 }
@@ -45,19 +45,19 @@ impl ReadyNotification {
     }
 }
 
-/// What notifications are made ready with.
+/// The inputs to make notifications ready.
 #[derive(Debug, Clone)]
 pub(crate) struct Preparer {
     pub(crate) registry: Registry,
     pub(crate) cx: BuildContext,
     pub(crate) layers: Vec<Arc<dyn Layer>>,
-    /// Params that fill in what a notification leaves out, by kind.
+    /// Default params by kind, for notifications that leave them out.
     pub(crate) defaults: Arc<std::collections::BTreeMap<String, Map>>,
     /// Makes flows of limits.
     pub(crate) flow_key: FlowKey,
 }
 
-/// What is said of a kind that panics over a notification's params.
+/// The error of a kind that panics over a notification's params.
 const PANICKED: &str = "the kind panicked while it was made ready";
 
 impl Preparer {
@@ -115,8 +115,7 @@ impl Preparer {
         Ok(params)
     }
 
-    /// Everything that is wrong or odd with a notification, each with its field's path. A kind that panics over it is a
-    /// fault too.
+    /// All faults and warnings of a notification, each with its field's path. A kind that panics over it is a fault too.
     pub(crate) fn check(&self, notification: &Notification) -> Findings {
         catch_unwind(AssertUnwindSafe(|| self.find_faults(notification))).unwrap_or_else(|_panic| {
             let mut found = Findings::default();
@@ -191,13 +190,13 @@ fn shown(notification: &Notification, kind: &RegisteredKind) -> Value {
     Value::Map(shown)
 }
 
-/// A notification that cannot be sent as it is configured, with what is needed to report it.
+/// A notification with an invalid configuration, with the data to report it.
 #[derive(Debug, Clone)]
 pub(crate) struct Unusable {
     pub(crate) name: String,
     pub(crate) kind: String,
     pub(crate) error: Arc<Error>,
-    /// What it keeps secret, as far as that is known.
+    /// Its secrets, as far as they are known.
     #[cfg(feature = "durable")]
     pub(crate) secrets: SecretValues,
 }

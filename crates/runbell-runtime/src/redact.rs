@@ -1,4 +1,4 @@
-//! Takes secrets out of run documents before anybody sees them.
+//! Redacts secrets in run documents, before senders and templates see them.
 
 use runbell_core::{Map, REDACTED, Registry, SECRET_KEY, SecretValues, Value};
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn which_run_it_is_stays() {
+    fn the_identity_of_a_run_stays() {
         let mut run =
             read(r#"{"metadata": {"project": "nightly-builds", "uid": "0123456789", "name": "x 0123456789"}}"#)
                 .expect("json");

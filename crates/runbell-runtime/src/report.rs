@@ -1,9 +1,9 @@
-//! What became of each notification: one line each.
+//! The report: a line with the outcome of each notification.
 
 use runbell_core::{Error, ErrorKind, Note, RunState};
 use serde::Serialize;
 
-/// What became of the notifications of one or more transitions, in the order they were configured.
+/// The outcomes of the notifications of one or more transitions, in the order they were configured.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
 pub struct Report {
@@ -12,12 +12,12 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing that should have been sent was not.
+    /// Whether no delivery failed.
     pub fn is_ok(&self) -> bool {
         self.lines.iter().all(|line| line.status != Status::Error)
     }
 
-    /// The lines of what should have been sent and was not.
+    /// The lines of failed deliveries.
     pub fn failures(&self) -> impl Iterator<Item = &ReportLine> {
         self.lines.iter().filter(|line| line.status == Status::Error)
     }
@@ -28,7 +28,7 @@ impl Report {
     }
 }
 
-/// What became of one notification of one transition.
+/// The outcome of one notification of one transition.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReportLine {
     /// The run.
@@ -39,13 +39,13 @@ pub struct ReportLine {
     pub kind: String,
     /// The state the run entered.
     pub state: RunState,
-    /// Sent, skipped, or neither.
+    /// Sent, skipped or failed.
     pub status: Status,
     /// The verdict's reason, or the error's: kind, message, context.
     pub reason: String,
     /// How many attempts were made.
     pub attempts: u32,
-    /// Remarks, such as what was cut and which template or condition failed.
+    /// Notes, such as cuts and failed templates or conditions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
     /// The error's kind, to match on.
@@ -56,13 +56,13 @@ pub struct ReportLine {
     pub ambiguous: bool,
 }
 
-/// The three ends a notification can come to.
+/// The three outcomes of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// The target took it.
     Sent,
-    /// It should have been sent, and was not.
+    /// It should have been sent, but was not.
     Error,
     /// A rule said not to send.
     Skipped,
@@ -80,7 +80,7 @@ impl Status {
 }
 
 impl ReportLine {
-    /// A line about a run in a state, of which nothing else is known yet.
+    /// A line about a run in a state, without an outcome yet.
     pub(crate) fn about(uid: &str, state: RunState) -> Self {
         ReportLine {
             uid: uid.to_owned(),
@@ -96,7 +96,7 @@ impl ReportLine {
         }
     }
 
-    /// The line for something that is no run, and why.
+    /// The line for a document that is no run, with the reason.
     pub fn not_a_run(error: &Error) -> Self {
         let mut line = ReportLine::about("", RunState::Unknown);
         line.failed(error);

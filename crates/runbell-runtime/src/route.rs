@@ -1,10 +1,10 @@
-//! Decides where a notification is sent from: this process, or the server.
+//! Decides the sending process of a notification: this one, or the server.
 //!
-//! Pure. **Invariant:** a kind that is here-only never leaves this process, whatever the caller asks.
+//! Pure. **Invariant:** a kind that is here-only never leaves this process, regardless of the caller's options.
 
 use runbell_core::Place;
 
-/// Where a notification is sent from.
+/// The sending process of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dispatch {
     /// This process.
@@ -13,7 +13,7 @@ pub enum Dispatch {
     Server,
 }
 
-/// Where a notification is sent from: the place its kind allows, and whether there is a server to send it.
+/// The sending process of a notification, by the place of its kind and the presence of a server.
 pub fn route(place: Place, has_server: bool) -> Dispatch {
     match (place, has_server) {
         (Place::Anywhere, true) => Dispatch::Server,
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_shows_something_here_stays_here() {
+    fn kinds_that_print_here_stay_here() {
         for (place, has_server, expected) in [
             (Place::Anywhere, false, Dispatch::Here),
             (Place::Anywhere, true, Dispatch::Server),

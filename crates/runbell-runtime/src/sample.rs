@@ -1,10 +1,10 @@
-//! The run that a test of a notification is about.
+//! The sample run for tests of a notification.
 
 use std::time::Duration;
 
 use runbell_core::{Map, Notification, Run, RunSnapshot, RunState, RunView as _, Timestamp, Transition, Value};
 
-/// A sample run's entering the first state that the notification waits for.
+/// A sample run that enters the first state of the notification's `when`.
 pub(crate) fn transition(notification: &Notification, now: Timestamp) -> Transition {
     let state = notification.when.iter().copied().find(|state| state.notifies()).unwrap_or(RunState::Completed);
     let run = Run::new("send-test", format!("{:032x}", fastrand::u128(..)))

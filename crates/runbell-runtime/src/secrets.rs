@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_no_object_is_named_without_its_value() {
+    fn missing_or_malformed_secrets_are_named_without_their_values() {
         let reference = Notification::new("slack", "n").secret_param("secret", "HOOK");
         for (value, part) in
             [(None, "is not set"), (Some("CANARY"), "JSON object"), (Some("[\"CANARY\"]"), "JSON object")]

@@ -55,7 +55,7 @@ async fn events_that_are_not_reported_come_back_in_order_at_the_stop() {
     peer.until_requests(2).await;
     let unreported = queue.stop();
     let uids: Vec<&str> = unreported.events.iter().map(|event| event.run().uid()).collect();
-    // Nobody knows of the one that was under way.
+    // Whether the event under way arrived is unknown, so it is not among them.
     assert_eq!((uids, unreported.reason), (vec!["b", "c"], None));
 }
 
@@ -78,7 +78,7 @@ async fn a_blocked_event_or_a_long_wait_ends_the_pass() {
 }
 
 #[tokio::test]
-async fn what_is_given_up_is_handed_over_once() {
+async fn a_given_up_event_is_handed_over_once() {
     let peer = FakeHttp::start().await;
     peer.answer_with(|request| match request.path.contains("/a/") {
         true => FakeAnswer::status(422),

@@ -1,4 +1,4 @@
-//! What goes wrong, as an answer: a status and `{"detail": …}`, MLRun's shape.
+//! Error answers: a status and `{"detail": …}`, as in MLRun's API.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -9,22 +9,22 @@ use runbell_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What most handlers return.
+/// The result of most handlers.
 pub(crate) type Answer<T> = Result<T, Problem>;
 
-/// The body of every answer that is no success.
+/// The body of every error answer.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Detail {
-    /// What is wrong, and what would be right.
+    /// The fault and its remedy.
     detail: String,
 }
 
-/// Why a request was not carried out.
+/// An error answer.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
-    /// Seconds after which to ask again.
+    /// The value of Retry-After, in seconds.
     retry_after: Option<u16>,
 }
 
@@ -53,7 +53,7 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "a request finds no store");
+        tracing::warn!(%error, "the store does not answer a request");
         Self::unavailable(error.to_string())
     }
 }

@@ -1,4 +1,4 @@
-//! The application: every route, with what stands before it.
+//! The application: every route with its middleware.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,12 +20,13 @@ use crate::answer::Problem;
 use crate::state::App;
 use crate::{auth, openapi, routes as r};
 
-/// Where the API is.
+/// The path of the API.
 const BASE: &str = "/api/v1";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The whole API as a service, with its description.
+/// Builds the whole API as a service, with its description. It is one long function, because the order of routes and layers
+/// is read as a whole.
 pub(crate) fn build(app: App) -> Router {
     let seconds = Duration::from_secs(app.limits.request_secs);
     let in_time = TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, seconds);
@@ -59,7 +60,7 @@ pub(crate) fn build(app: App) -> Router {
         .routes(routes!(r::tokens::list, r::tokens::create))
         .routes(routes!(r::tokens::revoke))
         .route_layer((in_time, from_fn_with_state(app.clone(), auth::administrators)));
-    // A large store takes its time to copy, which nobody else waits for.
+    // Copying a large store takes long; other requests do not wait for it, so it has no time limit.
     let unhurried = OpenApiRouter::new()
         .routes(routes!(r::operations::backup))
         .route_layer(from_fn_with_state(app.clone(), auth::administrators));
@@ -76,7 +77,7 @@ pub(crate) fn build(app: App) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not take this method")
         })
-        // The first is the outermost. All at once: a router boxes what it is given one by one, for every request anew.
+        // The first is the outermost. One tuple: a router boxes each layer that is added by itself, again for every request.
         .layer((
             SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid),
             PropagateRequestIdLayer::new(REQUEST_ID),
@@ -91,10 +92,10 @@ pub(crate) fn build(app: App) -> Router {
         .with_state(app)
 }
 
-/// What logs say of a request: never its query or headers, for callers put secrets there.
+/// The log span of a request: without its query and headers, because callers put secrets there.
 fn span(request: &Request) -> tracing::Span {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
-    // Somebody else's id is theirs to choose, and ours to keep short.
+    // A caller chooses its request id freely, so it is cut.
     let id = runbell_core::text::one_line(id, 64);
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     tracing::debug_span!("request", method = %request.method(), route, id)

@@ -1,4 +1,4 @@
-//! The API without a network, for whoever owns the store's file.
+//! The API without a network, for the owner of the store's file.
 
 use std::path::Path;
 
@@ -19,13 +19,13 @@ pub struct Asked {
 }
 
 impl Instance {
-    /// Asks the API, as the owner of the store: no token is needed. `path` is the whole path with its query, such as
+    /// Calls the API as the owner of the store, without a token. `path` is the whole path with its query, such as
     /// `/api/v1/tokens`.
     ///
-    /// The answer is held in memory; for a copy of the store there is [`backup`](Self::backup).
+    /// The answer is held in memory; to copy the store, use [`backup`](Self::backup).
     ///
     /// # Errors
-    /// When method or path are none of HTTP's. What the API refuses is an answer.
+    /// When method or path are not valid in HTTP. A refusal of the API is an answer, not an error.
     pub async fn ask(&self, method: &str, path: &str, body: Vec<u8>) -> anyhow::Result<Asked> {
         let request = Request::builder().method(method).uri(path).body(Body::from(body))?;
         let response = match app::build(self.app.clone()).oneshot(request).await {
@@ -37,10 +37,10 @@ impl Instance {
         Ok(Asked { status, body: body.into() })
     }
 
-    /// Copies the whole store into `file`, which must not be there yet; only its owner reads it.
+    /// Copies the whole store into `file`, which must not exist; only its owner can read it.
     ///
     /// # Errors
-    /// When `file` is there, or the disk does not take it; then a part of it may be left.
+    /// When `file` exists, or the disk is full; a part of it may then remain.
     pub async fn backup(&self, file: &Path) -> anyhow::Result<()> {
         Ok(self.app.dispatcher.store().backup(file).await?)
     }

@@ -1,4 +1,4 @@
-//! Who may ask: tokens and their projects, and without tokens only this machine itself.
+//! Access control: tokens and their projects; without tokens only callers on this machine.
 
 use std::net::IpAddr;
 
@@ -14,11 +14,11 @@ use crate::answer::{Answer, Problem};
 use crate::state::App;
 use crate::tokens::Caller;
 
-/// How long the names in a path may be.
+/// The longest name in a path, in bytes.
 const LONGEST: usize = 253;
 
-/// Refuses what a page in somebody's browser sends, while no token is asked for: a foreign `Origin`, or a `Host` that is
-/// another name for this machine.
+/// Refuses requests of web pages while no token is required: those with a foreign `Origin`, or with a `Host` that is another
+/// name for this machine.
 pub(crate) async fn only_this_machine(State(app): State<App>, request: Request, next: Next) -> Answer<Response> {
     if app.is_local || app.asks_for_tokens() {
         return Ok(next.run(request).await);
@@ -44,7 +44,7 @@ pub(crate) async fn only_this_machine(State(app): State<App>, request: Request, 
     Ok(next.run(request).await)
 }
 
-/// Whether a host, with or without a port, is this machine by its loopback.
+/// Whether a host, with or without a port, is a loopback address or name of this machine.
 fn is_loopback(host: &str) -> bool {
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((v6, "")) => v6,
@@ -63,7 +63,7 @@ fn is_port(text: &str) -> bool {
     text.strip_prefix(':').is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Finds out who asks, and whether the project in the path is theirs.
+/// Identifies the caller, and checks that its token may use the project in the path.
 pub(crate) async fn projects(
     State(app): State<App>,
     params: RawPathParams,
@@ -95,7 +95,7 @@ pub(crate) async fn projects(
     Ok(next.run(request).await)
 }
 
-/// Lets administrators through alone.
+/// Refuses callers other than administrators.
 pub(crate) async fn administrators(State(app): State<App>, request: Request, next: Next) -> Answer<Response> {
     if app.caller(request.headers())?.admin {
         return Ok(next.run(request).await);
@@ -104,7 +104,7 @@ pub(crate) async fn administrators(State(app): State<App>, request: Request, nex
 }
 
 impl App {
-    /// Whether nobody gets in without a token.
+    /// Whether every request needs a token.
     fn asks_for_tokens(&self) -> bool {
         self.needs_tokens || self.tokens.are_used()
     }

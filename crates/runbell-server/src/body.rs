@@ -1,5 +1,5 @@
-//! Bodies and queries, as MLRun's SDK sends them: JSON whatever the Content-Type says, NaN among it, booleans in two
-//! spellings, keys repeated for lists.
+//! Bodies and queries, as MLRun's SDK sends them: JSON with any Content-Type and with NaN, booleans in two spellings,
+//! repeated keys for lists.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -24,13 +24,13 @@ impl FromRequest<App> for Document {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("the body is larger than {} bytes", app.limits.body_bytes),
             ),
-            _ => Problem::bad("the body broke off"),
+            _ => Problem::bad("the body is incomplete; the connection ended first"),
         })?;
         if bytes.is_empty() {
             return Ok(Document(Value::Null));
         }
         let text = std::str::from_utf8(&bytes).map_err(|_| Problem::bad("the body is not UTF-8"))?;
-        // The error tells where, and quotes nothing: a body holds secrets.
+        // The error gives the place and quotes nothing: a body holds secrets.
         read(text).map(Document).map_err(|error| Problem::bad(format!("the body is not valid JSON: {error}")))
     }
 }
@@ -50,14 +50,14 @@ impl Document {
         decode_fields(&self.object()?)
     }
 
-    /// As [`fields`](Self::fields), where a body may be left out.
+    /// As [`fields`](Self::fields), for a body that may be absent.
     pub(crate) fn optional_fields<T: DeserializeOwned + Default>(self) -> Answer<T> {
         if matches!(self.0, Value::Null) { Ok(T::default()) } else { self.fields() }
     }
 }
 
 fn decode_fields<T: DeserializeOwned>(map: &Map) -> Answer<T> {
-    // It quotes names and types, never a value.
+    // The message quotes names and types, never a value.
     decode(map).map_err(|error| Problem::bad(format!("{}: {}", text::one_line(&error.path, 80), error.fault)))
 }
 
@@ -73,7 +73,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
     }
 }
 
-/// How long a value in a query may be.
+/// The longest value in a query, in bytes.
 const LONGEST: usize = 4_096;
 
 impl Query {
@@ -100,7 +100,7 @@ impl Query {
         given.map(|(_, value)| value.clone()).collect()
     }
 
-    /// A boolean, in any spelling that MLRun's SDK has.
+    /// A boolean, in any spelling of MLRun's SDK.
     pub(crate) fn flag(&self, key: &str) -> Answer<Option<bool>> {
         let Some(word) = self.get(key) else { return Ok(None) };
         match word.to_ascii_lowercase().as_str() {
@@ -119,12 +119,12 @@ impl Query {
         }
     }
 
-    /// The child run that is meant; 0 is the run itself.
+    /// The number of a child run; 0 is the run itself.
     pub(crate) fn iteration(&self) -> Answer<i64> {
         Ok(self.number("iter", 0)?.unwrap_or(0))
     }
 
-    /// A time; MLRun's SDK asks with and without an offset.
+    /// A time; MLRun's SDK sends it with or without an offset.
     pub(crate) fn time(&self, key: &str) -> Answer<Option<Timestamp>> {
         let Some(word) = self.get(key) else { return Ok(None) };
         // A plus that was not encoded arrives as a space.
@@ -133,7 +133,7 @@ impl Query {
         parsed.map(Some).ok_or_else(wrong)
     }
 
-    /// Of the query only these keys, as text again.
+    /// The query reduced to these keys, encoded again.
     pub(crate) fn only(&self, keys: &[&str]) -> String {
         let pairs = self.0.iter().filter(|(name, _)| keys.contains(&name.as_str()));
         url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()

@@ -1,4 +1,4 @@
-//! The server's configuration, as its file and the command line give it.
+//! The server's configuration, from its file and the command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use runbell_core::{Map, RetryPolicy, Value};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// How a server works. Everything has a default.
+/// The configuration of a server. Every setting has a default.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address and port to listen on. Default `127.0.0.1:8080`; port 0 takes a free one. Anything but loopback needs an
-    /// access token in the store first.
+    /// Address and port to listen on. Default `127.0.0.1:8080`; port 0 takes a free one. An address other than loopback needs
+    /// an access token in the store.
     pub listen: Option<String>,
     /// The store: `sqlite://FILE`, or the file's path. Default `sqlite://runbell.db`.
     pub store: Option<String>,
@@ -23,28 +23,28 @@ pub struct Config {
     pub tls: Option<TlsSettings>,
     /// The UI that messages link to: `{ui_url}/projects/{project}/jobs/monitor-jobs/{name}/{uid}/overview`.
     pub ui_url: Option<String>,
-    /// SMTP defaults: params of the `mail` kind for what notifications leave out, such as `server_host`, `server_port`,
+    /// SMTP defaults: params of the `mail` kind for notifications that leave them out, such as `server_host`, `server_port`,
     /// `sender_address`, `username`, `password`; and `secret_dir`, a folder with a file for each, as Kubernetes mounts a
-    /// secret. The environment (`RUNBELL_MAIL_SERVER_HOST`, …) wins over the folder, this file over both.
+    /// secret. The environment (`RUNBELL_MAIL_SERVER_HOST`, …) overrides the folder, this file overrides both.
     #[schemars(with = "Option<std::collections::BTreeMap<String, serde_json::Value>>")]
     pub mail: Option<Map>,
-    /// Where the keys are that secrets are sealed with.
+    /// The keys that seal secrets.
     pub secrets: Secrets,
     /// Networks that notifications may reach although they are private, such as `10.1.0.0/16`. Default none; a server that
     /// listens on loopback allows loopback.
     pub allow_networks: Vec<String>,
-    /// A proxy for everything that is sent by HTTP. Default none; the environment's proxy variables are ignored.
+    /// A proxy for all HTTP requests to targets. Default none; the environment's proxy variables are ignored.
     pub proxy: Option<String>,
-    /// A PEM file of certificate authorities to trust besides the system's. Default the one that `RUNBELL_CA_FILE` names.
+    /// A PEM file of certificate authorities to trust in addition to the system's. Default: the file named by `RUNBELL_CA_FILE`.
     pub ca_file: Option<PathBuf>,
-    /// When deliveries are tried again.
+    /// The retries of deliveries.
     pub retry: RetrySettings,
-    /// How many days finished deliveries and ended runs are kept. Default 30.
+    /// The number of days that finished deliveries and ended runs are kept. Default 30.
     pub retention_days: Option<u32>,
-    /// Notifications to the operator about deliveries that failed for good; written as those of a run.
+    /// Notifications to the operator about deliveries that failed for good, in the same form as those of a run.
     #[schemars(with = "Vec<std::collections::BTreeMap<String, serde_json::Value>>")]
     pub on_failure: Vec<Value>,
-    /// What requests may ask for.
+    /// Limits on requests and attempts.
     pub limits: ServerLimits,
 }
 
@@ -52,36 +52,36 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSettings {
-    /// PEM file of the certificate and those that vouch for it.
+    /// PEM file of the certificate and its chain.
     pub cert: PathBuf,
-    /// PEM file of its key.
+    /// PEM file of the certificate's key.
     pub key: PathBuf,
 }
 
-/// Where the keys are that secrets are sealed with.
+/// The keys that seal secrets.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Secrets {
-    /// A file of keys, a line for each: an id of 1 to 16 characters and 32 bytes in Base64. The first seals, all open, so a
-    /// key is replaced by a new first line. Default the store's file with `.key` behind; made with mode 0600 on the first
-    /// start. `RUNBELL_SECRET_KEYS`, the same lines separated by commas, wins over the file.
+    /// A file of keys, a line for each: an id of 1 to 16 characters and 32 bytes in Base64. The first key seals, all keys
+    /// open; to replace a key, add a new first line. Default: the store's file name with `.key`; made with mode 0600 on the
+    /// first start. `RUNBELL_SECRET_KEYS`, the same lines separated by commas, overrides the file.
     pub key_file: Option<PathBuf>,
 }
 
-/// When deliveries are tried again.
+/// The retries of deliveries.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetrySettings {
     /// Seconds to wait after the first, second, … failed attempt; one more attempt than waits is made. Default 5, 30, 120,
     /// 600, 3600, 10800, 21600, 43200.
     pub waits_secs: Option<Vec<f64>>,
-    /// How far a wait may be off, as a fraction from 0 to 1. Default 0.2.
+    /// The random deviation of a wait, as a fraction from 0 to 1. Default 0.2.
     pub jitter: Option<f64>,
-    /// The longest RetrySettings-After that is obeyed, in seconds; a longer one ends the delivery. Default 86400.
+    /// The longest Retry-After that is obeyed, in seconds; a longer one ends the delivery. Default 86400.
     pub longest_wait_secs: Option<f64>,
 }
 
-/// What requests may ask for.
+/// Limits on requests and attempts.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerLimits {
@@ -89,9 +89,9 @@ pub struct ServerLimits {
     pub body_bytes: usize,
     /// The most items on a page. Default 1000.
     pub page_size: usize,
-    /// How long a request may take, in seconds; a backup may take longer. Default 30.
+    /// The time limit of a request, in seconds; a backup has none. Default 30.
     pub request_secs: u64,
-    /// How many attempts may be under way, all destinations together. Default 256.
+    /// The most attempts at once, over all destinations. Default 256.
     pub attempts_at_once: usize,
 }
 
@@ -101,17 +101,17 @@ impl Default for ServerLimits {
     }
 }
 
-/// How long a delivery is kept that is finished.
+/// How long a finished delivery is kept.
 const RETENTION_DAYS: u32 = 30;
 
 /// The longest wait that can be configured: a year.
 const LONGEST: f64 = 366.0 * 86_400.0;
 
 impl Config {
-    /// Reads a configuration out of a document.
+    /// Reads a configuration from a document.
     ///
     /// # Errors
-    /// With the first field that is wrong, and what would be right. Values are not quoted: they may be secrets.
+    /// With the first invalid field and the remedy. Values are not quoted: they may be secrets.
     pub fn read(document: &Value) -> anyhow::Result<Self> {
         let Some(map) = document.as_map() else {
             bail!("must be a mapping with fields such as `listen` and `store`, not {}", document.type_name());
@@ -128,7 +128,7 @@ impl Config {
     /// The retry policy.
     ///
     /// # Errors
-    /// When a number is none of a time's.
+    /// When a number is no valid time.
     pub fn retry_policy(&self) -> anyhow::Result<RetryPolicy> {
         let seconds = |field: &str, seconds: f64| match seconds {
             good if good.is_finite() && (0.0..=LONGEST).contains(&good) => Ok(Duration::from_secs_f64(good)),
@@ -150,10 +150,10 @@ impl Config {
         Ok(policy)
     }
 
-    /// The networks that may be reached although they are private.
+    /// The private networks that notifications may reach.
     ///
     /// # Errors
-    /// When one is no network.
+    /// When an entry is no network.
     pub fn networks(&self) -> anyhow::Result<Vec<IpNet>> {
         let network = |(index, text): (usize, &String)| {
             let text = text.trim();
@@ -183,7 +183,7 @@ impl Config {
     /// The limits.
     ///
     /// # Errors
-    /// When one allows nothing.
+    /// When a limit is 0.
     pub fn checked_limits(&self) -> anyhow::Result<&ServerLimits> {
         let ServerLimits { body_bytes, page_size, request_secs, attempts_at_once } = self.limits;
         let all = [body_bytes, page_size, attempts_at_once, usize::try_from(request_secs).unwrap_or(usize::MAX)];
@@ -194,7 +194,7 @@ impl Config {
     }
 }
 
-/// The file that a store's name means.
+/// The file of a store's URL or path.
 fn store_file(name: &str) -> anyhow::Result<PathBuf> {
     let file = match name.split_once("://") {
         Some(("sqlite", file)) => file,

@@ -1,4 +1,4 @@
-//! A store with what works on it.
+//! A store with its dispatcher.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,36 +17,36 @@ use crate::state::{App, Inner};
 use crate::tokens::Tokens;
 use crate::{keys, smtp};
 
-/// A store with what works on it: opened by one process at a time.
+/// A store with its dispatcher: opened by one process at a time.
 pub struct Instance {
     pub(crate) app: App,
 }
 
-/// What a store is opened for by hand.
+/// The purpose of opening a store by hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To look after what is there. A store that is not there is not made, and its keys are not needed.
+    /// To read and manage its content. A missing store is not made, and its keys are not needed.
     Tend,
-    /// To put something into it that needs no key, such as the first access token. A store that is not there is made.
+    /// To add content that needs no key, such as the first access token. A missing store is made.
     Begin,
-    /// To seal secrets. A store that is not there is made, and keys for one that has no secrets yet.
+    /// To seal secrets. A missing store is made; keys are made for a store without secrets.
     Seal,
 }
 
-/// How a instance is opened.
+/// How an instance is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     /// It delivers, and answers requests at this address.
     Serving(SocketAddr),
-    /// It only changes and reads what is there, for the owner of the file.
+    /// It only reads and changes the content, for the owner of the file.
     AtRest(Purpose),
 }
 
 impl Instance {
-    /// Opens the configured store to change and read what is there; nothing is delivered. Call it inside a tokio runtime.
+    /// Opens the configured store to read and change its content, without delivering. Call it inside a tokio runtime.
     ///
     /// # Errors
-    /// When the configuration is wrong, another process has the store, or it is not there and not to be made.
+    /// When the configuration is wrong, another process has the store, or it is missing and must not be made.
     pub async fn open(config: &Config, registry: Registry, purpose: Purpose) -> anyhow::Result<Self> {
         Self::open_for(config, registry, Use::AtRest(purpose)).await
     }
@@ -76,22 +76,9 @@ impl Instance {
             observer: Some(Arc::new(move |attempted| observed.attempted(attempted))),
         };
         let alarms = options.on_failure.clone();
-        let is_here_only =
-            |kind: &str| registry.get(kind).is_ok_and(|kind| kind.registration().place == Place::HereOnly);
-        let here_only: Vec<String> =
-            alarms.iter().map(|alarm| alarm.kind.clone()).filter(|kind| is_here_only(kind)).collect();
         let clock = Arc::clone(&cx.clock);
-        let dispatcher = Dispatcher::at_rest(store, registry, cx, keys, options).await?;
-        for (index, alarm) in alarms.iter().enumerate() {
-            let mut found = Findings::default();
-            found.extend_below(&format!("on_failure[{index}]"), dispatcher.check(alarm));
-            if let Some(fault) = found.faults().next() {
-                bail!("{fault}");
-            }
-            if here_only.contains(&alarm.kind) {
-                bail!("on_failure[{index}].kind: `{}` shows something where it runs; a server sends none", alarm.kind);
-            }
-        }
+        let dispatcher = Dispatcher::at_rest(store, registry.clone(), cx, keys, options).await?;
+        check_alarms(&alarms, &dispatcher, &registry)?;
         let folder = file.parent().map(Path::to_path_buf).unwrap_or_default();
         let needs_tokens = matches!(used, Use::Serving(address) if !address.ip().is_loopback());
         if needs_tokens && !tokens.are_used() {
@@ -116,10 +103,25 @@ impl Instance {
         })
     }
 
-    /// Lets attempts under way end, up to `deadline`, and starts no more.
+    /// Starts no more attempts, and waits up to `deadline` for those under way.
     pub async fn stop(&self, deadline: Duration) {
         self.app.dispatcher.stop(deadline).await;
     }
+}
+
+/// Checks the operator's notifications.
+fn check_alarms(alarms: &[Notification], dispatcher: &Dispatcher, registry: &Registry) -> anyhow::Result<()> {
+    for (index, alarm) in alarms.iter().enumerate() {
+        let mut found = Findings::default();
+        found.extend_below(&format!("on_failure[{index}]"), dispatcher.check(alarm));
+        if let Some(fault) = found.faults().next() {
+            bail!("{fault}");
+        }
+        if registry.get(&alarm.kind).is_ok_and(|kind| kind.registration().place == Place::HereOnly) {
+            bail!("on_failure[{index}].kind: `{}` prints in the process of a run; a server cannot send it", alarm.kind);
+        }
+    }
+    Ok(())
 }
 
 fn key_file(config: &Config, store: &Path) -> std::path::PathBuf {
@@ -130,23 +132,25 @@ fn key_file(config: &Config, store: &Path) -> std::path::PathBuf {
     })
 }
 
-/// The keys of a store's secrets, as far as they are needed.
+/// The keys of a store's secrets, if the use needs them.
 async fn keys_for(config: &Config, file: &Path, store: &dyn Store, used: Use) -> anyhow::Result<KeyRing> {
     if matches!(used, Use::AtRest(Purpose::Tend | Purpose::Begin)) {
         return Ok(KeyRing::none());
     }
     let some = store.secrets(None, 1).await?;
     let keys = keys::load(&key_file(config, file), some.is_empty())?;
-    // A server tells of secrets that it cannot open, and goes on; by hand it is more likely the wrong key.
+    // A server logs secrets that it cannot open, and goes on; for a verb by hand the likely cause is a wrong key.
     if used == Use::AtRest(Purpose::Seal)
         && some.iter().any(|one| keys.open(&one.project, &one.secret.name, &one.secret.sealed).is_err())
     {
-        bail!("secrets: the keys at hand do not open what the store holds; what they seal its server could not open");
+        bail!(
+            "secrets: these keys do not open the store's secrets, so its server could not open a new one; use the server's key file"
+        );
     }
     Ok(keys)
 }
 
-/// What may be reached, and how. A server on loopback serves its own machine, which may be reached then.
+/// The addresses that notifications may reach, and the proxy. A server on loopback may reach its own machine.
 fn egress(config: &Config, used: Use) -> anyhow::Result<Egress> {
     let mut allowed = config.networks()?;
     let serves_itself = match used {

@@ -1,4 +1,4 @@
-//! The keys that secrets are sealed with: from the environment, else from a file that only its owner reads.
+//! The keys that seal secrets: from the environment, else from a file that only its owner can read.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
@@ -16,8 +16,7 @@ pub(crate) const VARIABLE: &str = "RUNBELL_SECRET_KEYS";
 
 /// The keys that seal and open secrets.
 ///
-/// `may_make` says whether a file that is not there is made: not when there are secrets already, which a new key would not
-/// open.
+/// `may_make` says whether a missing file is made: not when the store has secrets, because a new key would not open them.
 pub(crate) fn load(file: &Path, may_make: bool) -> anyhow::Result<KeyRing> {
     if let Ok(given) = std::env::var(VARIABLE) {
         return ring(given.split(',')).with_context(|| VARIABLE.to_owned());
@@ -47,7 +46,7 @@ fn ring<'l>(lines: impl Iterator<Item = &'l str>) -> anyhow::Result<KeyRing> {
             let key = STANDARD.decode(key.trim()).ok()?;
             Some((id.to_owned(), <[u8; 32]>::try_from(key).ok()?))
         });
-        // The line is a secret, so it is counted, not quoted.
+        // The line is a secret, so the message gives its number instead of its text.
         let number = keys.len() + 1;
         keys.push(
             key.with_context(|| format!("key {number}: must be an id and 32 bytes in Base64, such as k1 AAAA…="))?,
@@ -64,7 +63,7 @@ fn make(file: &Path) -> anyhow::Result<String> {
     let line = format!("k{} {}\n", text::hex(id), STANDARD.encode(key));
     let written = File::options().create_new(true).write(true).mode(0o600).open(file).and_then(|mut made| {
         made.write_all(line.as_bytes())?;
-        // Secrets are sealed with it next; it must not be lost before them.
+        // Secrets are sealed with it next, so it must survive a crash first.
         made.sync_all()?;
         file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     });

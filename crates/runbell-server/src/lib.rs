@@ -1,14 +1,13 @@
 //! Runbell's server: an HTTP API over durable dispatch.
 //!
-//! [`serve`] is the whole of it: it reads a [`Config`], opens the store, delivers what the store holds, and answers
-//! requests until it is asked to stop. [`Instance::open`] and [`Instance::ask`] are the same without the network, for those who look
-//! after a store's file by hand.
+//! [`serve`] reads a [`Config`], opens the store, delivers, and answers requests until it is asked to stop.
+//! [`Instance::open`] and [`Instance::ask`] are the same without the network, to manage a store's file by hand.
 //!
-//! **Invariant:** an event is answered with success only after its commit.
+//! **Invariant:** an event gets a success answer only after its commit.
 //!
 //! **Invariant:** no answer, log line or metric holds a secret value; secrets are sealed before the store sees them.
 //!
-//! **Invariant:** every route but the few that tell nothing asks for a token, as soon as the store has ever had one.
+//! **Invariant:** every route needs a token once the store has ever had one, except the few that return no data.
 
 mod answer;
 mod app;

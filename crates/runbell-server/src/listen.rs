@@ -15,25 +15,25 @@ use crate::config::Config;
 use crate::instance::{Instance, Use};
 use crate::{app, upkeep};
 
-/// Where to listen unless the configuration says otherwise.
+/// The default address.
 const LISTEN: &str = "127.0.0.1:8080";
 
-/// How long open requests may take when the server stops.
+/// The time that open requests get when the server stops.
 const REQUESTS: Duration = Duration::from_secs(10);
 
-/// How long attempts under way may take then. What is not finished is made again by the next start.
+/// The time that attempts under way get when the server stops. Unfinished ones are repeated after the next start.
 const ATTEMPTS: Duration = Duration::from_secs(15);
 
-/// How long the store may take to close.
+/// The time that the store gets to close.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// How long a caller may take to send the head of a request.
+/// The time that a caller gets to send the head of a request.
 const HEAD: Duration = Duration::from_secs(15);
 
 /// Serves until SIGTERM or SIGINT. `ready` is called with the address once requests are answered, as `http://127.0.0.1:8080`.
 ///
 /// # Errors
-/// When the configuration is wrong, the address or the store cannot be had, or listening ends by itself.
+/// When the configuration is wrong, the address or the store cannot be used, or listening ends by itself.
 pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)) -> anyhow::Result<()> {
     let wanted = config.listen.as_deref().unwrap_or(LISTEN);
     let wanted = wanted.replacen("localhost:", "127.0.0.1:", 1);
@@ -48,10 +48,10 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
     // Before the store: a second server on the same address must not end the first one's leases.
     let listener = match TcpListener::bind(wanted) {
         Ok(listener) => listener,
-        Err(error) => bail!("listen: {wanted} cannot be had: {}", error.kind()),
+        Err(error) => bail!("listen: {wanted} cannot be used: {}", error.kind()),
     };
     listener.set_nonblocking(true)?;
-    // A limit on the size of files is a full disk to the store; the signal that tells of it would end this process.
+    // A limit on the size of files is a full disk to the store; the signal it sends would end this process.
     let _handled = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let address = listener.local_addr()?;
     let instance = Instance::open_for(config, registry, Use::Serving(address)).await?;
@@ -77,7 +77,7 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
     };
     upkeep.abort();
     instance.stop(ATTEMPTS).await;
-    // The last who has the store closes it, and leaves one file instead of three.
+    // The last owner of the store closes it, which leaves one file instead of three.
     let store = Arc::downgrade(instance.app.dispatcher.store());
     drop((instance, upkeep.await));
     let closed = async {
@@ -86,7 +86,7 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
         }
     };
     if tokio::time::timeout(CLOSING, closed).await.is_err() {
-        tracing::warn!("the store is still in use; it is closed by the system");
+        tracing::warn!("the store is still in use; the operating system closes it");
     }
     served.context("listening ended")
 }

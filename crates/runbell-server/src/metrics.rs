@@ -1,4 +1,4 @@
-//! Figures for operators, in Prometheus' text format. No label holds a project, a run or a target.
+//! Metrics for operators, in Prometheus' text format. No label holds a project, a run or a target.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use prometheus::{
 use runbell_runtime::{AttemptResult, Attempted};
 use runbell_store::Backlog;
 
-/// All figures of a server.
+/// All metrics of a server.
 pub(crate) struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
@@ -25,7 +25,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// # Errors
-    /// When two figures have one name, which a test would find.
+    /// When two metrics have the same name, which a test would find.
     pub(crate) fn new() -> prometheus::Result<Self> {
         let registry = Registry::new_custom(Some("runbell".to_owned()), None)?;
         // From half a millisecond to about a minute; and from a millisecond to about a day.
@@ -39,17 +39,17 @@ impl Metrics {
                 HistogramOpts::new("http_request_seconds", "Time from a request to its answer.").buckets(short.clone()),
             )?,
             attempts: IntCounterVec::new(
-                Opts::new("attempts_total", "Attempts to deliver, by how they ended."),
+                Opts::new("attempts_total", "Attempts to deliver, by their outcome."),
                 &["kind", "outcome", "error"],
             )?,
             attempt_seconds: HistogramVec::new(
-                HistogramOpts::new("attempt_seconds", "Time an attempt took.").buckets(short),
+                HistogramOpts::new("attempt_seconds", "Duration of an attempt.").buckets(short),
                 &["kind"],
             )?,
             sent_seconds: Histogram::with_opts(
                 HistogramOpts::new(
                     "accepted_to_sent_seconds",
-                    "Time from a delivery's being promised to its being sent.",
+                    "Time from the acceptance of a delivery to the target's answer.",
                 )
                 .buckets(long),
             )?,
@@ -57,12 +57,9 @@ impl Metrics {
                 Opts::new("deliveries_failed_total", "Deliveries that failed for good."),
                 &["kind"],
             )?,
-            waiting: IntGaugeVec::new(
-                Opts::new("deliveries_waiting", "Deliveries that are not finished."),
-                &["status"],
-            )?,
-            oldest: Gauge::new("oldest_waiting_seconds", "How long ago the oldest unfinished delivery was promised.")?,
-            store_up: IntGauge::new("store_up", "Whether the store answered just now.")?,
+            waiting: IntGaugeVec::new(Opts::new("deliveries_waiting", "Unfinished deliveries."), &["status"])?,
+            oldest: Gauge::new("oldest_waiting_seconds", "Age of the oldest unfinished delivery.")?,
+            store_up: IntGauge::new("store_up", "Whether the store answers.")?,
             registry,
         };
         let Metrics { registry, .. } = &metrics;
@@ -102,7 +99,7 @@ impl Metrics {
         }
     }
 
-    /// Everything as text; `backlog` is `None` when the store does not answer.
+    /// All metrics as text; `backlog` is `None` when the store does not answer.
     pub(crate) fn text(&self, backlog: Option<Backlog>) -> prometheus::Result<Vec<u8>> {
         self.store_up.set(i64::from(backlog.is_some()));
         if let Some(Backlog { pending, leased, retry, oldest }) = backlog {

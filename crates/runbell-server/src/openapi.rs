@@ -7,19 +7,19 @@ use utoipa::{Modify, OpenApi};
 
 use crate::answer::Detail;
 
-/// What every operation may answer besides its own.
+/// The answers that every operation may give.
 const COMMON: &[(&str, &str)] = &[
     ("400", "The request is wrong; `detail` says where"),
-    ("401", "No access token, or one that is not known"),
-    ("403", "The token is not for this, or the request comes from elsewhere than this machine"),
+    ("401", "The access token is missing or unknown"),
+    ("403", "The token does not allow the request, or the request comes from another machine or a web page"),
     ("408", "The request took too long"),
     ("413", "The body is too large"),
-    ("503", "The store does not answer; nothing was kept; ask again"),
+    ("503", "The store does not answer and nothing was stored; try again"),
 ];
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Runbell", description = "Takes in what runs do, and delivers their notifications."),
+    info(title = "Runbell", description = "Accepts events of runs, and delivers their notifications."),
     components(schemas(Detail)),
     modifiers(&Common)
 )]
@@ -37,7 +37,7 @@ impl Modify for Common {
     }
 }
 
-/// Adds to every operation what every operation may answer.
+/// Adds the common answers to every operation.
 pub(crate) fn complete(mut api: Description) -> Description {
     for item in api.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];

@@ -1,7 +1,7 @@
-//! Pages: lists come with the youngest first, and a token for what follows.
+//! Pages: a list has the youngest item first, and a token for the next page.
 //!
-//! A token holds the whole query, so that a caller who has one needs nothing else, as MLRun's SDK expects. It is no secret
-//! and no permission.
+//! A token holds the whole query, so that it is the only parameter of the next request, as MLRun's SDK expects. It is
+//! neither a secret nor a permission.
 
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 use crate::answer::{Answer, Problem};
 use crate::body::Query;
 
-/// How many items a page has unless the caller says otherwise.
+/// The default number of items on a page.
 const SIZE: usize = 200;
 
-/// What lists are asked for by. Nothing else gets into a token: callers put all kinds of things into queries, an access
-/// token among them, and tokens for pages are passed on freely.
+/// The parameters that a page token keeps. Others are left out: callers put all kinds of texts into queries, also access
+/// tokens, and page tokens are not treated as secrets.
 const KEYS: &[&str] = &[
     "page-size",
     "name",
@@ -35,21 +35,21 @@ const KEYS: &[&str] = &[
     "status",
 ];
 
-/// Where a list goes on.
+/// The position of the next page.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Pagination {
-    /// Give it as `page-token` for what follows; null on the last page.
+    /// The `page-token` of the next page; null on the last page.
     #[serde(rename = "page-token")]
     page_token: Option<String>,
 }
 
-/// Which page is asked for.
+/// The requested page.
 pub(crate) struct Page {
     /// The query of the first page.
     pub(crate) query: Query,
-    /// How many items it has.
+    /// The number of items.
     pub(crate) size: usize,
-    /// How many pages to leave out, for callers who count them.
+    /// The number of pages to skip, for callers who use page numbers.
     pub(crate) skip: usize,
     /// The last item of the page before.
     pub(crate) before: Option<i64>,
@@ -61,7 +61,7 @@ impl Page {
             None => (query, None),
             Some(token) => {
                 let (before, query) = read(token)
-                    .ok_or_else(|| Problem::bad("page-token: must be one that an earlier page came with, as it was"))?;
+                    .ok_or_else(|| Problem::bad("page-token: must be the unchanged token of an earlier page"))?;
                 (query, Some(before))
             }
         };
@@ -72,13 +72,13 @@ impl Page {
         if skip.saturating_mul(size) > largest {
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
-                "page: is too far behind; go from page to page by page-token",
+                "page: is too large; use page-token to go from page to page",
             ));
         }
         Ok(Page { query, size, skip, before })
     }
 
-    /// Where the list goes on after `last`, the id of the page's last item; `None` when it does not.
+    /// The next page, after `last`, the id of the page's last item; `None` on the last page.
     pub(crate) fn next(&self, last: Option<i64>) -> Pagination {
         let token = last.map(|last| URL_SAFE_NO_PAD.encode(format!("{last}?{}", self.query.only(KEYS))));
         Pagination { page_token: token }

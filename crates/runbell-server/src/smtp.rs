@@ -1,4 +1,4 @@
-//! SMTP defaults: params of the `mail` kind that the operator gives for what notifications leave out.
+//! SMTP defaults: the operator's params of the `mail` kind, for notifications that leave them out.
 
 use std::path::Path;
 
@@ -6,16 +6,16 @@ use anyhow::bail;
 use runbell_core::value::read;
 use runbell_core::{BuildContext, Findings, Map, RegisteredKind, Value};
 
-/// What the names of environment variables with defaults begin with: `RUNBELL_MAIL_SERVER_HOST`.
+/// The prefix of environment variables with defaults, as in `RUNBELL_MAIL_SERVER_HOST`.
 const VARIABLES: &str = "RUNBELL_MAIL_";
 
 /// The field that names a folder with a file for each param.
 const FOLDER: &str = "secret_dir";
 
-/// The defaults: those of the configuration's file before those of the environment before those of the mounted folder.
+/// The defaults: the configuration's file overrides the environment, which overrides the mounted folder.
 ///
-/// Values of variables and of the folder's files are read as JSON where they are JSON, as MLRun reads the secret
-/// `mlrun-smtp-config`, else as text.
+/// Variables and files of the folder are read as JSON if they are JSON, as MLRun reads the secret `mlrun-smtp-config`, else
+/// as text.
 pub(crate) fn defaults(
     configured: Option<&Map>,
     mail: Option<&RegisteredKind>,
@@ -27,7 +27,7 @@ pub(crate) fn defaults(
         if given.is_empty() && folder.is_none() {
             return Ok(given);
         }
-        bail!("mail: this server cannot send mail, so it has no use for SMTP defaults");
+        bail!("mail: this server cannot send mail; remove the SMTP defaults");
     };
     let fields = || mail.schema()["properties"].as_object().into_iter().flatten();
     let names: Vec<&String> = fields().map(|(name, _)| name).collect();
@@ -58,8 +58,8 @@ pub(crate) fn defaults(
     Ok(defaults)
 }
 
-/// Finds the faults of the defaults before users do, each with its path in the configuration. What is missing they can
-/// give themselves.
+/// Finds the faults of the defaults at the start, each with its path in the configuration. Missing params are no fault:
+/// notifications can give them.
 pub(crate) fn check(mail: &RegisteredKind, defaults: &Map, cx: &BuildContext) -> Findings {
     let mut params = defaults.clone();
     for (name, value) in [
@@ -77,7 +77,7 @@ pub(crate) fn check(mail: &RegisteredKind, defaults: &Map, cx: &BuildContext) ->
     found
 }
 
-/// A value as JSON where it is JSON. What may be a text stays one: a password may be all digits.
+/// A value as JSON if it is JSON. A param that may be a text stays one: a password may be all digits.
 fn parsed(text: &str, schema: &serde_json::Value) -> Value {
     let text = text.trim_end_matches(['\r', '\n']);
     let may_be_text = match &schema["type"] {
@@ -99,7 +99,7 @@ mod tests {
     use super::parsed;
 
     #[test]
-    fn what_may_be_a_text_stays_one() {
+    fn a_param_that_may_be_a_text_stays_a_text() {
         let of = |schema: &str, text: &str| {
             parsed(text, &serde_json::from_str(&format!(r#"{{"type": {schema}}}"#)).expect("JSON"))
         };

@@ -11,7 +11,7 @@ use crate::config::ServerLimits;
 use crate::metrics::Metrics;
 use crate::tokens::Tokens;
 
-/// What handlers work with. Cheap to clone.
+/// The state of the handlers. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct App(pub(crate) Arc<Inner>);
 
@@ -19,14 +19,14 @@ pub(crate) struct Inner {
     pub(crate) dispatcher: Dispatcher,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tokens: Tokens,
-    /// Even when there is none yet: the server listens to more than this machine.
+    /// Whether a token is required before the store has one: the server listens on more than loopback.
     pub(crate) needs_tokens: bool,
-    /// Requests come from this very process.
+    /// Whether requests come from this process.
     pub(crate) is_local: bool,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: ServerLimits,
     pub(crate) ui_url: Option<String>,
-    /// Where backups are put together.
+    /// The folder in which backups are made.
     pub(crate) folder: PathBuf,
 }
 

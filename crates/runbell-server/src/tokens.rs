@@ -1,4 +1,4 @@
-//! Access tokens: what they look like, and who may do what.
+//! Access tokens: their form and their permissions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -8,13 +8,13 @@ use runbell_store::{Store, StoreError, TokenRecord};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// What a token begins with, so that scanners for leaked secrets find it.
+/// The prefix of a token, so that scanners for leaked secrets find it.
 const PREFIX: &str = "rbt_";
 
-/// The project for everything, in a token's list.
+/// The entry for every project, in a token's list.
 pub(crate) const ANY: &str = "*";
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) admin: bool,
@@ -22,26 +22,26 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Somebody who may do everything: a caller on loopback of a server without tokens, or the owner of the store's file.
+    /// A caller who may do everything: on loopback of a server without tokens, or the owner of the store's file.
     pub(crate) fn trusted() -> Self {
         Caller { admin: true, projects: Vec::new() }
     }
 
-    /// Whether a project is theirs. The server's own are its administrators' alone.
+    /// Whether the caller may use a project. Only administrators may use the server's own projects.
     pub(crate) fn may_use(&self, project: &str) -> bool {
         let listed = self.projects.iter().any(|one| one == project || one == ANY);
         self.admin || (listed && !project.starts_with('_'))
     }
 }
 
-/// The tokens that count, kept in memory.
+/// The valid tokens, kept in memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tokens(Arc<RwLock<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
     by_id: HashMap<String, ([u8; 32], Caller)>,
-    /// There is, or was, one: then nobody gets in without.
+    /// The store has, or had, a token: from then on every request needs one.
     any: bool,
 }
 
@@ -62,7 +62,7 @@ impl Tokens {
         self.0.read().unwrap_or_else(PoisonError::into_inner).any
     }
 
-    /// Who shows this token; `None` when it is not one, or revoked. The secret part is compared in constant time.
+    /// The caller with this token; `None` when it is invalid or revoked. The secret part is compared in constant time.
     pub(crate) fn caller(&self, token: &str) -> Option<Caller> {
         let (id, secret) = token.strip_prefix(PREFIX)?.split_once('_')?;
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +75,7 @@ fn hash_of(secret: &str) -> [u8; 32] {
     Sha256::digest(secret.as_bytes()).into()
 }
 
-/// Makes a token: what is shown once, and what is kept. `None` when the system gives no randomness.
+/// Makes a token: the text that is shown once, and the record that is stored. `None` when the system gives no randomness.
 pub(crate) fn make(name: &str, admin: bool, projects: Vec<String>, now: Timestamp) -> Option<(String, TokenRecord)> {
     let mut random = [0; 24];
     getrandom::fill(&mut random).ok()?;

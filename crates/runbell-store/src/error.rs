@@ -1,17 +1,17 @@
-//! What can go wrong with a store.
+//! The errors of a store.
 
 use std::fmt::{self, Display};
 
-/// What most functions here return.
+/// The result of most functions of this crate.
 pub type StoreResult<T> = Result<T, StoreError>;
 
-/// Why a store did not do what it was asked. Names no database product, so that callers cannot depend on one.
+/// An error of a store. It names no database product, so that callers cannot depend on one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The run was changed meanwhile; decide again and try again.
     Conflict,
-    /// The database does not answer, or does not take what is written: a full disk, a file that is read-only.
+    /// The database does not answer, or refuses a write: a full disk, a read-only file.
     Unavailable(String),
     /// Another process owns the store at this location.
     Held(String),
@@ -22,9 +22,9 @@ pub enum StoreError {
         /// The newest this program knows.
         known: i64,
     },
-    /// What is at this location is no store of Runbell's.
+    /// The file at this location is no store of Runbell's.
     Foreign(String),
-    /// The URL names no store that this program can open: what is wrong with it, and what would be right.
+    /// The URL names no store that this program can open: the fault and its remedy.
     Location(String),
 }
 

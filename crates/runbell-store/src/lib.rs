@@ -1,16 +1,16 @@
-//! Where the server keeps what it has promised to deliver: runs, registered notifications, deliveries, attempts, secrets.
+//! The server's store: runs, registered notifications, deliveries, attempts, secrets.
 //!
-//! Four traits say what is promised: [`Queue`], [`History`], [`Records`], [`Upkeep`]; [`open`] makes a [`Store`] of a URL. A
-//! promise is made when a call returns: what was written then survives the end of the process and of the machine.
+//! It has four traits: [`Queue`], [`History`], [`Records`], [`Upkeep`]; [`open`] opens the [`Store`] of a URL. When a call
+//! returns, its writes survive the end of the process and of the machine.
 //!
-//! Time is the store's: callers give and get waits, and a timestamp only to show it.
+//! The store has the clock: callers pass and get waits; timestamps are for display only.
 //!
 //! **Invariant:** the states of a delivery change only as [`DeliveryState`] says, and the database enforces it too.
 //!
-//! **Invariant:** what follows an attempt and whose turn it is in a lane is decided by [`runbell_core::delivery`], inside the
-//! transaction that records it. The database stores and finds.
+//! **Invariant:** [`runbell_core::delivery`] decides the step after an attempt and the order of a lane, inside the
+//! transaction that records them. The database stores and finds.
 //!
-//! **Invariant:** a lost lease changes nothing any more: every write about a lease names its fence.
+//! **Invariant:** a lost lease changes no delivery: every write about a lease names its fence.
 //!
 //! **Invariant:** secrets arrive here sealed ([`seal`]) and are never unsealed here.
 

@@ -12,7 +12,7 @@ use crate::traits::Store;
 /// The scheme of a store in a file.
 const FILE_SCHEME: &str = "sqlite://";
 
-/// Opens the store that a URL names, or makes it: `sqlite://FILE`. `clock` is the time of a store in a file.
+/// Opens or makes the store of a URL: `sqlite://FILE`. `clock` is the clock of a store in a file.
 ///
 /// Leases that an earlier process held on a store in a file end.
 ///

@@ -1,7 +1,7 @@
 //! Seals secrets: XChaCha20-Poly1305, the key named by an id, bound to the project and the secret's name.
 //!
-//! A sealed secret is the key's id (16 bytes of text, padded), a random nonce (24 bytes), and the encrypted text. Moved to
-//! another project or name it does not open.
+//! A sealed secret is the key's id (16 bytes of text, padded), a random nonce (24 bytes), and the encrypted text. It does
+//! not open under another project or name.
 
 use std::fmt::{self, Debug};
 
@@ -12,7 +12,7 @@ use runbell_core::{Error, ErrorKind, Result};
 const ID: usize = 16;
 const NONCE: usize = 24;
 
-/// The keys secrets are sealed with. The first seals; all of them open, so that a key can be replaced.
+/// The keys that seal secrets. The first seals; all open, so that a key can be replaced.
 #[derive(Clone)]
 pub struct KeyRing(Vec<(String, XChaCha20Poly1305)>);
 
@@ -45,7 +45,7 @@ impl KeyRing {
         Ok(KeyRing(ring))
     }
 
-    /// No keys: seals and opens nothing. For those who do without secrets.
+    /// No keys: cannot seal or open. For callers without secrets.
     pub fn none() -> Self {
         KeyRing(Vec::new())
     }
@@ -55,7 +55,7 @@ impl KeyRing {
         self.0.is_empty()
     }
 
-    /// Seals `text`, with a nonce of the system's randomness: of 24 bytes, none ever comes twice.
+    /// Seals `text`, with a nonce of the system's randomness: with 24 bytes it does not repeat in practice.
     ///
     /// # Errors
     /// [`ErrorKind::Internal`] when the system has no randomness, or for a text too long for the cipher (256 GiB).
@@ -80,8 +80,12 @@ impl KeyRing {
     /// # Errors
     /// [`ErrorKind::SecretNotFound`] when its key is not in the ring, or it was changed or moved.
     pub fn open(&self, project: &str, name: &str, sealed: &[u8]) -> Result<String> {
-        let broken =
-            || Error::new(ErrorKind::SecretNotFound, "a stored secret cannot be opened; was its key replaced?");
+        let broken = || {
+            Error::new(
+                ErrorKind::SecretNotFound,
+                "a stored secret cannot be opened; its key is missing from the key file",
+            )
+        };
         let (id, rest) = sealed.split_at_checked(ID).ok_or_else(broken)?;
         let (nonce, encrypted) = rest.split_at_checked(NONCE).ok_or_else(broken)?;
         let id = id.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -100,7 +104,7 @@ impl KeyRing {
     }
 }
 
-/// What a sealed secret is bound to; the length keeps project and name apart.
+/// The data bound to a sealed secret; the length separates project and name.
 fn bound(project: &str, name: &str) -> Vec<u8> {
     let mut bound = (project.len() as u64).to_be_bytes().to_vec();
     bound.extend_from_slice(project.as_bytes());
@@ -117,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_where_it_belongs_and_nowhere_else() {
+    fn a_sealed_secret_opens_only_under_its_project_and_name() {
         let keys = ring(&["one"]);
         let sealed = keys.seal("p", "n", "CANARY").expect("sealed");
         assert!(!sealed.windows(6).any(|window| window == b"CANARY"));

@@ -1,4 +1,4 @@
-//! What a store promises: four traits, each for one purpose.
+//! The interface of a store: four traits, each for one purpose.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,31 +14,31 @@ use crate::model::{
 };
 use crate::wakeups::Wakeups;
 
-/// Everything a server keeps.
+/// The whole store of a server.
 pub trait Store: Queue + History + Records + Upkeep {}
 
 impl<T: Queue + History + Records + Upkeep> Store for T {}
 
-/// Deliveries on their way.
+/// The queue of deliveries.
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Takes in one change of a run: its new version, what was decided, and the jobs that follow, all or nothing. A job whose
-    /// key is known already makes no second delivery.
+    /// Stores one change of a run: its new version, the verdicts and the new jobs, all or nothing. A job with a known key makes
+    /// no second delivery.
     ///
     /// # Errors
     /// [`StoreError::Conflict`](crate::StoreError::Conflict) when the run's version is no longer the one that was decided for;
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable) when it could not be written, a full disk among the reasons.
     async fn intake(&self, change: RunChange) -> StoreResult<Accepted>;
 
-    /// Leases deliveries that are due to the caller: in turn over destinations, and inside a destination over buckets and
-    /// projects, the earliest due first. A destination that is held is not looked into.
+    /// Leases due deliveries to the caller: in turn over destinations, and inside a destination over buckets and
+    /// projects, the earliest due first. A held destination is skipped.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable). Never fails because nothing is due: that is an empty list.
     async fn claim(&self, claim: Claim) -> StoreResult<Claimed>;
 
-    /// Records how a leased delivery's attempt ended, unless the lease was lost by then. What follows is decided by
-    /// [`advance`](runbell_core::delivery::advance).
+    /// Records the outcome of a leased delivery's attempt, unless the lease was lost before.
+    /// [`advance`](runbell_core::delivery::advance) decides the next step.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
@@ -58,14 +58,14 @@ pub trait Queue: Send + Sync + 'static {
     async fn holds(&self, limit: usize) -> StoreResult<Vec<StoredHold>>;
 
     /// Makes a finished delivery due again: the same one under the same key, or a copy of it under a new key. Returns the
-    /// id of what is due; `None` when the delivery is not finished, or not there.
+    /// id of the due delivery; `None` when the delivery is unfinished or missing.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn replay(&self, project: &str, id: i64, new_key: bool) -> StoreResult<Option<i64>>;
 
-    /// As [`replay`](Self::replay), for the youngest `limit` deliveries that the filter means; unfinished ones are left
-    /// alone. Returns the ids of what is due.
+    /// As [`replay`](Self::replay), for the youngest `limit` deliveries that match the filter; unfinished ones are
+    /// skipped. Returns the ids of the due deliveries.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
@@ -77,7 +77,7 @@ pub trait Queue: Send + Sync + 'static {
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn cancel(&self, project: &str, id: i64) -> StoreResult<bool>;
 
-    /// How much waits to be delivered.
+    /// The number and age of unfinished deliveries.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
@@ -87,7 +87,7 @@ pub trait Queue: Send + Sync + 'static {
     fn wakeups(&self) -> Wakeups;
 }
 
-/// Runs, deliveries and verdicts to look at.
+/// Queries on runs, deliveries and verdicts.
 #[async_trait]
 pub trait History: Send + Sync + 'static {
     /// A run and its registered notifications; `None` when there is none.
@@ -132,14 +132,14 @@ pub trait History: Send + Sync + 'static {
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn latest(&self, key: &RunKey) -> StoreResult<Vec<DeliveryRecord>>;
 
-    /// What was decided about a run's notifications, the latest first, at most `limit`.
+    /// The decisions about a run's notifications, the latest first, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn verdicts(&self, key: &RunKey, limit: usize) -> StoreResult<Vec<VerdictRecord>>;
 }
 
-/// What is kept beside runs and deliveries.
+/// Projects, secrets, tokens and tasks.
 #[async_trait]
 pub trait Records: Send + Sync + 'static {
     /// A project's document.
@@ -148,7 +148,7 @@ pub trait Records: Send + Sync + 'static {
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn project(&self, name: &str) -> StoreResult<Option<String>>;
 
-    /// Keeps a project's document.
+    /// Stores a project's document.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
@@ -160,13 +160,13 @@ pub trait Records: Send + Sync + 'static {
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn secret(&self, project: &str, name: &str) -> StoreResult<Option<Vec<u8>>>;
 
-    /// The names of a project's secrets, internal ones among them.
+    /// The names of a project's secrets, including internal ones.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn secret_names(&self, project: &str) -> StoreResult<Vec<String>>;
 
-    /// Keeps secrets of a project, in the place of those with the same names.
+    /// Stores secrets of a project; they replace those with the same names.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
@@ -204,38 +204,38 @@ pub trait Records: Send + Sync + 'static {
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn put_flow_key(&self, sealed: Vec<u8>, forgets_flows: bool) -> StoreResult<()>;
 
-    /// All access tokens, revoked ones among them.
+    /// All access tokens, including revoked ones.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn tokens(&self) -> StoreResult<Vec<TokenRecord>>;
 
-    /// Keeps a new access token.
+    /// Stores a new access token.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn put_token(&self, token: TokenRecord) -> StoreResult<()>;
 
-    /// Revokes an access token, for good. False when there is none.
+    /// Revokes an access token permanently. False when there is none.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn revoke_token(&self, id: &str) -> StoreResult<bool>;
 
-    /// Keeps work that a caller will poll.
+    /// Stores a task that a caller will poll.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn put_task(&self, project: &str, name: &str, deliveries: Vec<i64>) -> StoreResult<TaskRecord>;
 
-    /// The state of such work; `None` when there is none.
+    /// The state of a task; `None` when there is none.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn task(&self, project: &str, name: &str) -> StoreResult<Option<TaskRecord>>;
 }
 
-/// Looking after the store itself.
+/// Maintenance of the store.
 #[async_trait]
 pub trait Upkeep: Send + Sync + 'static {
     /// Forgets up to `limit` deliveries that were finished longer than `age` ago, what only they need, and runs that ended
@@ -245,13 +245,13 @@ pub trait Upkeep: Send + Sync + 'static {
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable).
     async fn prune(&self, age: Duration, limit: usize) -> StoreResult<usize>;
 
-    /// Copies everything into a new file, while work goes on.
+    /// Copies the store into a new file, while it is in use.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable) when the file exists or cannot be written.
     async fn backup(&self, file: &Path) -> StoreResult<()>;
 
-    /// Whether something can be written: commits a change that means nothing.
+    /// Checks that writes are accepted: commits a change without effect.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`](crate::StoreError::Unavailable) when it cannot.

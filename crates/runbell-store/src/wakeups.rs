@@ -1,4 +1,4 @@
-//! Wakes the claiming worker when something may be due.
+//! Wakes the claiming worker when a delivery may be due.
 
 use tokio::sync::watch;
 

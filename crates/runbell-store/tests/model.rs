@@ -437,7 +437,7 @@ async fn live(steps: &[Step]) -> Result<(), TestCaseError> {
 }
 
 #[test]
-fn newer_news_hurries_what_was_held() {
+fn newer_news_hurries_a_held_delivery() {
     let news = || Step::News { new_list: false };
     let held = Step::End { which: 0, end: End::Held(1) };
     let steps = [news(), Step::Claim, Step::Restart, Step::Claim, news(), held, Step::Claim];

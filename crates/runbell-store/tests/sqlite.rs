@@ -170,6 +170,6 @@ async fn the_database_itself_refuses_leaps() {
     }
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).expect("a mode");
     assert_eq!(mode, "wal");
-    // The time of the attempt that was never made is nobody's.
+    // No attempt was made, so no attempt has a time.
     assert_eq!(Timestamp::from_microsecond(SAMPLE_TIME.as_microsecond()).expect("a time"), SAMPLE_TIME);
 }

@@ -85,7 +85,7 @@ impl Write for Recorder {
     }
 }
 
-/// An output nobody reads any more, as of `… | head`.
+/// An output whose reader is gone, as in `… | head`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BrokenOutput;
 
@@ -99,7 +99,7 @@ impl Write for BrokenOutput {
     }
 }
 
-/// What to build a sender with in a test. [`build`](Self::build) gives the [`BuildContext`].
+/// The context to build a sender in a test. [`build`](Self::build) gives the [`BuildContext`].
 ///
 /// ```
 /// # use runbell_testkit::TestContext;
@@ -112,7 +112,7 @@ impl Write for BrokenOutput {
 pub struct TestContext {
     /// The clock.
     pub clock: FixedClock,
-    /// What was printed.
+    /// The printed text.
     pub recorder: Recorder,
     site: Site,
     env: HashMap<String, String>,

@@ -9,7 +9,7 @@
 //! [`FakeHttp`], [`FixedClock`], [`Recorder`] and [`TestContext`] stand alone, for tests of programs that embed
 //! Runbell. [`sample_message`] and [`hostile_messages`] are something to render.
 //!
-//! **Invariant:** nothing here talks to anything but the loopback interface, and nothing sleeps to wait for an
+//! **Invariant:** this crate uses the loopback interface only, and never sleeps to wait for an
 //! event: time limits exist only to turn a hang into a failure.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "test support fails by panicking")]
 

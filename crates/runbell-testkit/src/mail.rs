@@ -1,4 +1,4 @@
-//! The contract of a kind that sends mail: what it makes of a server's answers and faults, who gets what, how often.
+//! The contract of a kind that sends mail: a server's answers and faults, the recipients, the number of mails.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ const AT_ONCE: usize = 16;
 ///
 /// A mail arrives once, with the key in its Message-ID, whatever the run holds: no header is made from data, no line is
 /// longer than SMTP allows. Answers: 4xx is retried, 5xx never; a refused recipient is named, the others get the mail,
-/// and nobody gets it twice when it is tried again. Connections: refused, closed or silent at every step is retried, and
+/// and no recipient gets it twice when it is tried again. Connections: refused, closed or silent at every step is retried, and
 /// ambiguous only once the mail has left; one connection serves several mails. Secrets are in no error and no log, even
 /// when the server repeats everything.
 ///
@@ -66,7 +66,7 @@ struct Subject<'p> {
     canaries: Canaries,
 }
 
-/// What came of one send.
+/// The result of one send.
 struct Outcome {
     result: Result<Receipt>,
     written: bool,
@@ -84,7 +84,7 @@ impl Subject<'_> {
         Check::new(CONTRACT, name)
     }
 
-    /// A new sender that shares nothing with others.
+    /// A new sender that shares no client with others.
     fn sender(&self, check: &Check) -> Arc<dyn Sender> {
         self.peer.behave();
         self.peer.take_mails();

@@ -17,7 +17,7 @@ use crate::context::TestContext;
 
 const CONTRACT: &str = "params_contract";
 
-/// Proves what a kind says of its params; `params` are good ones, best with every field set.
+/// Tests a kind's declarations about its params; `params` are valid ones, best with every field set.
 ///
 /// The schema describes every property. The good params are accepted, and a sender is built. A missing required
 /// param, or a value of the wrong type, is a fault with the field's path; an unknown param is a warning with the
@@ -147,7 +147,7 @@ impl<K: SenderKind> Subject<K> {
         }
     }
 
-    /// What is found about `params`, and what building with them says. The two must agree, and name fields.
+    /// The findings about `params`, and the result of building with them. The two must agree, and name fields.
     fn find(&self, check: &Check, params: &Map) -> (Findings, Option<Error>) {
         let found = check.unharmed("checking", || self.kind.check(params, &self.cx));
         let built = check.unharmed("building", || self.kind.build(params, &self.cx)).err();

@@ -20,8 +20,8 @@ const CONTRACT: &str = "text_contract";
 
 /// Proves how a kind prints that writes plain text or HTML to [`BuildContext::output`].
 ///
-/// It prints what it renders, once; HTML may have something around it. What it prints moves no cursor and reorders nothing, whatever the run holds;
-/// colour, where the output has it, changes nothing but colour. An output nobody reads any more is an error that is
+/// It prints what it renders, once; HTML may have something around it. With any run its output is inert: it neither moves the cursor nor reorders text;
+/// colour, where the output has it, changes nothing but colour. An output whose reader is gone is an error that is
 /// never retried.
 ///
 /// # Panics
@@ -70,7 +70,7 @@ fn text_of<'p>(check: &Check, payload: &'p Payload) -> &'p str {
     }
 }
 
-/// Whether what is printed is what was rendered; HTML may have a frame around it.
+/// Whether the output is the rendered text; HTML may have a frame around it.
 fn is_printed(payload: &Payload, printed: &str) -> bool {
     match payload {
         Payload::Text { content_type: "text/html", body } => printed.matches(body.as_str()).count() == 1,
@@ -154,7 +154,7 @@ impl Subject {
     }
 
     async fn broken_output(&self) {
-        let check = check("an output nobody reads");
+        let check = check("an output without a reader");
         let cx = BuildContext { output: Output::to(BrokenOutput), ..self.test.build() };
         let sender = self.sender(&check, &cx);
         let message = sample_message("contract");

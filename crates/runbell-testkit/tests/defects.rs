@@ -73,7 +73,7 @@ defects! { delivery:
     quotes_the_answer = Wrong<QUOTES_THE_BODY> => "the receipt quotes no body", "body-of-the-answer";
     swallows_redirects = Wrong<SWALLOWS_REDIRECTS> => "300", "it counts as a success";
     retries_refusals = Wrong<RETRIES_REFUSALS> => "300", "the retry advice is Backoff, not Never";
-    does_not_tell_unauthorized = Wrong<NOT_UNAUTHORIZED> => "401", "the kind is Rejected, not Unauthorized";
+    does_not_report_unauthorized = Wrong<NOT_UNAUTHORIZED> => "401", "the kind is Rejected, not Unauthorized";
     retries_inside = Wrong<RETRIES_INSIDE> => "300", "the peer saw 2 requests";
     reads_to_the_end = Wrong<READS_TO_THE_END> => "a success with an endless body", "it is read on and on";
     panics_on_garbage = Wrong<PANICS> => "closed before the answer", "sending panics";
@@ -111,8 +111,8 @@ defects! { text:
     prints_twice = printers::Printer<{ printers::TWICE }> => "prints what it renders, once]", "it renders";
     prints_while_rendering = printers::Printer<{ printers::WHILE_RENDERING }> => "prints what it renders, once]", "rendering prints";
     lets_escapes_through = printers::Printer<{ printers::RAW }> => "a message with control characters", "the rendered text holds";
-    swallows_a_closed_pipe = printers::Printer<{ printers::SWALLOWS }> => "an output nobody reads]", "it counts as a success";
-    panics_on_a_closed_pipe = printers::Printer<{ printers::PANICS }> => "an output nobody reads]", "sending panics";
+    swallows_a_closed_pipe = printers::Printer<{ printers::SWALLOWS }> => "an output without a reader]", "it counts as a success";
+    panics_on_a_closed_pipe = printers::Printer<{ printers::PANICS }> => "an output without a reader]", "sending panics";
     colours_over_text = printers::Printer<{ printers::COLOURS_AWAY }> => "a message with control characters, width Some(80), colour true", "is not what is rendered";
 }
 

@@ -124,7 +124,7 @@ async fn a_held_answer_waits_and_notices_a_client_that_leaves() {
 async fn refused_ports_refuse_and_dropping_ends_it_all() {
     let peer = FakeHttp::start().await;
     assert_eq!(peer.refused_url("/x"), format!("http://{}/x", peer.refused_address()));
-    let refused = TcpStream::connect(peer.refused_address()).expect_err("nobody listens");
+    let refused = TcpStream::connect(peer.refused_address()).expect_err("the port refuses");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     let before = peer.connections();
     peer.settle().await;
@@ -140,7 +140,7 @@ async fn refused_ports_refuse_and_dropping_ends_it_all() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_counted() {
+async fn malformed_requests_are_counted() {
     let peer = FakeHttp::start().await;
     let mut stream = connect(&peer);
     stream.write_all(b"\x16\x03\x01 not http\r\n\r\n").expect("sent");

@@ -51,7 +51,7 @@ pub fn notifier() -> Result<NotifierBuilder> {
     registry().map(Notifier::builder)
 }
 
-/// The documents: what can be configured, how it is built, how to add a kind, what it costs.
+/// The documents: notifications, architecture, writing a kind, performance.
 pub mod docs {
     #[doc = include_str!("../docs/architecture.md")]
     pub mod architecture {}

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_told_from_permissions() {
+    fn limits_are_distinguished_from_permissions() {
         let now = Timestamp::from_second(1_700_000_000).expect("a time");
         let limited = r#"{"message": "You have exceeded a secondary rate limit. Please wait."}"#;
         let forbidden = r#"{"message": "Resource not accessible by integration"}"#;

@@ -15,7 +15,7 @@ pub struct GitParams {
     /// The repository: `owner/name`, on GitLab also `group/subgroup/name` or the project's number. Default in a CI job:
     /// GITHUB_REPOSITORY or CI_PROJECT_ID.
     pub repo: String,
-    /// The token to comment with. Default: the params GIT_TOKEN and GITHUB_TOKEN, then the environment variables
+    /// The token for the API. Default: the params GIT_TOKEN and GITHUB_TOKEN, then the environment variables
     /// GITHUB_TOKEN and GIT_TOKEN.
     pub token: Secret<String>,
     /// Another name for `token`.
@@ -33,7 +33,7 @@ pub struct GitParams {
     #[serde(default)]
     pub merge_request: Option<Number>,
     /// The server, with or without scheme, port and path. Default: api.github.com or gitlab.com; in a CI job
-    /// GITHUB_API_URL or CI_SERVER_URL. GitHub Enterprise wants its path too: `https://host/api/v3`.
+    /// GITHUB_API_URL or CI_SERVER_URL. GitHub Enterprise needs the path too: `https://host/api/v3`.
     #[serde(default)]
     pub server: Option<String>,
     /// Whether the server is a GitLab. Default: when `server` has `gitlab` in it, or in a GitLab CI job.
@@ -42,7 +42,7 @@ pub struct GitParams {
     /// Keep one comment for each run, and edit it. Default false: a new comment every time.
     #[serde(default)]
     pub update: Option<bool>,
-    /// With `update`: keep one comment for everything of this key, instead of one for each run.
+    /// With `update`: keep one comment for all runs with this key, instead of one for each run.
     #[serde(default)]
     pub update_key: Option<String>,
 }

@@ -116,7 +116,7 @@ fn hostile_samples_are_inert_and_fit() {
 }
 
 #[test]
-fn what_is_said_can_still_be_read() {
+fn printed_texts_stay_readable() {
     let texts: Vec<String> =
         ["train", "u1", "p", "see #1 & <b> by @ada", "", "loss", "0.5 **great** `x`", "ops"].map(str::to_owned).into();
     let html = as_html(&comment(&full_of(&texts, 1), false));

@@ -407,7 +407,7 @@ async fn a_server_that_does_not_know_the_media_type_is_asked_for_plain_json() {
 }
 
 #[tokio::test]
-async fn what_one_token_may_not_write_is_not_written_with_another() {
+async fn a_refused_write_is_not_repeated_with_another_token() {
     for order in [[0, 1, 0], [1, 0, 0]] {
         let forge = Forge::start().await;
         forge.with(|thread| thread.refused = Some("token t-bad-0123456789"));

@@ -24,26 +24,26 @@ pub struct MailParams {
     pub sender_address: String,
     /// The recipients: a list, or a text with commas. With or without names: `"Doe, Jane" <jane@example.com>`.
     pub email_addresses: Addresses,
-    /// Written to as well. Meant for the defaults of a server.
+    /// Additional recipients, for the defaults of a server.
     #[serde(default)]
     pub default_email_addresses: Option<Addresses>,
-    /// The user name to log in with. Without one there is no login.
+    /// The user name of the login. Without one there is no login.
     #[serde(default)]
     pub username: Option<String>,
-    /// The password to log in with.
+    /// The password of the login.
     #[serde(default)]
     pub password: Option<Secret<String>>,
     /// Encrypt from the first byte on (port 465). Default: by port.
     #[serde(default)]
     pub use_tls: Option<bool>,
-    /// Encrypt by STARTTLS, and send nothing without (port 587). Default: by port. False for both this and `use_tls`
+    /// Encrypt by STARTTLS; without encryption no mail is sent (port 587). Default: by port. False for both this and `use_tls`
     /// sends unencrypted.
     #[serde(default)]
     pub start_tls: Option<bool>,
     /// Whether the server's certificate is checked. Default true.
     #[serde(default)]
     pub validate_certs: Option<bool>,
-    /// HTML to send instead of the usual; `{{ runs }}` and `{{runs}}` in it become the table of runs.
+    /// HTML that replaces the default body; `{{ runs }}` and `{{runs}}` in it become the table of runs.
     #[serde(default)]
     pub message_body_override: Option<String>,
 }
@@ -53,9 +53,9 @@ pub struct MailParams {
 pub(crate) enum Encryption {
     /// From the first byte on.
     Implicit,
-    /// By STARTTLS; without it nothing is sent.
+    /// By STARTTLS; without it no mail is sent.
     StartTls,
-    /// By STARTTLS where the server offers it; a password is never sent without.
+    /// By STARTTLS if the server offers it; a password is never sent without encryption.
     Opportunistic,
     /// Not at all.
     None,

@@ -24,7 +24,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Whether nothing is left to do for a recipient.
+    /// Whether a recipient is done.
     pub(crate) fn settles(&self, recipient: &str) -> bool {
         self.done.iter().any(|done| done == recipient) || self.refused.iter().any(|(refused, _)| refused == recipient)
     }

@@ -44,7 +44,7 @@ pub(crate) struct Login {
     pub(crate) port: u16,
     pub(crate) encryption: Encryption,
     pub(crate) validate_certs: bool,
-    /// PEM text of authorities to trust besides the system's.
+    /// PEM text of authorities to trust in addition to the system's.
     pub(crate) authorities: String,
     pub(crate) credentials: Option<(String, Secret<String>)>,
 }
@@ -68,7 +68,7 @@ impl Debug for Server {
 }
 
 impl Server {
-    /// The server of this login: a shared one where there is one. Connects to nothing.
+    /// The server of this login, shared if one exists. Does not connect.
     ///
     /// # Errors
     /// [`ErrorKind::ParamsInvalid`] when the authorities are no certificates.

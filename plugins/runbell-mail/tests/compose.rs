@@ -126,7 +126,7 @@ async fn a_machine_gives_a_host_name_or_its_own_address() {
 }
 
 #[test]
-fn what_replaces_a_placeholder_is_not_looked_at_for_more() {
+fn a_replacement_is_not_searched_for_placeholders() {
     let run = sample_step("run", "{{ runs }}", RunState::Completed);
     let message = message_about("override", vec![run], "see {{runs}}");
     let mail = rendered("<i>a</i>{{ runs }}<i>b</i>{{runs}}<i>c</i>{{ runs}}", &message);

@@ -89,7 +89,7 @@ async fn starttls_that_was_stripped_sends_nothing() {
 }
 
 #[tokio::test]
-async fn certificates_are_checked_unless_told_otherwise() {
+async fn certificates_are_checked_unless_the_params_disable_it() {
     let (ca, other) = (TestCa::new(), TestCa::new());
     for tls in [Tls::StartTls, Tls::Implicit] {
         let params = if tls == Tls::Implicit { json!({ "use_tls": true }) } else { json!({ "start_tls": true }) };
@@ -151,7 +151,7 @@ async fn a_guard_decides_by_address() {
 }
 
 #[tokio::test]
-async fn what_was_appended_before_encryption_is_not_believed() {
+async fn data_appended_before_encryption_is_not_accepted() {
     let ca = TestCa::new();
     let peer = FakeSmtp::start_encrypted(Tls::StartTls, &ca, None).await;
     // Somebody in between answers for the server: everything was accepted already.

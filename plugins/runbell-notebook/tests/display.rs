@@ -1,4 +1,4 @@
-//! Where the HTML goes: into the kernel's frames, or to whoever embeds Runbell.
+//! The HTML's destination: the kernel's frames, or the program that embeds Runbell.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::sync::atomic::AtomicBool;

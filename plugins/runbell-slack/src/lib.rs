@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_fills_in_only_what_is_absent() {
+    fn the_environment_fills_in_only_absent_params() {
         let env = HashMap::from([(WEBHOOK_VARIABLE.to_owned(), "https://env.example/x".to_owned())]);
         let cx = BuildContext { env: Arc::new(env), ..BuildContext::here() };
         for (given, expected) in [

@@ -249,7 +249,7 @@ fn many(count: usize, text: &str, failed: impl Fn(usize) -> bool) -> Message {
 }
 
 #[test]
-fn what_is_cut_is_said() {
+fn cuts_are_noted() {
     let long = "e".repeat(5_000);
     for (message, notes) in [
         (many(3, "short", |_| true), vec![]),

@@ -22,7 +22,7 @@ const CONNECTION: [&str; 4] = ["host", "content-length", "transfer-encoding", "c
 /// Parameters of the `webhook` kind.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct WebhookParams {
-    /// Where to send to: an absolute http or https URL. Secret, for it often holds a token. A user name and password
+    /// The target: an absolute http or https URL. Secret, because it often holds a token. A user name and password
     /// in it become Basic authentication.
     pub url: TargetUrl,
     /// The HTTP method in any letter case: GET, POST, PUT, PATCH, DELETE, HEAD or OPTIONS. Every method carries the
@@ -34,12 +34,12 @@ pub struct WebhookParams {
     /// `host`, `content-length`, `transfer-encoding` and `connection` belong to the connection and are refused.
     #[serde(default)]
     pub headers: Option<HeaderMap>,
-    /// Any JSON value to send instead of the default body. Templates in its texts are rendered, at every depth.
-    /// Null, false, 0 and everything empty mean the default body.
+    /// A JSON value that replaces the default body. Templates in its texts are rendered, at every depth.
+    /// Null, false, 0 and empty values mean the default body.
     #[serde(default)]
     #[schemars(with = "serde_json::Value")]
     pub override_body: Option<Value>,
-    /// Whether the target's certificate is checked. Means nothing for http URLs.
+    /// Whether the target's certificate is checked. Has no effect for http URLs.
     #[serde(default)]
     #[schemars(extend("default" = true))]
     pub verify_ssl: Option<bool>,
@@ -47,7 +47,7 @@ pub struct WebhookParams {
     /// separated by spaces give several signatures, so that a receiver can change its secret without a gap.
     #[serde(default)]
     pub signing_secret: Option<Secret<String>>,
-    /// How long one attempt may take, in seconds, 1 to 60.
+    /// The time limit of one attempt, in seconds, 1 to 60.
     #[serde(default)]
     #[schemars(range(min = 1, max = 60), extend("default" = 10))]
     pub timeout_secs: Option<i64>,

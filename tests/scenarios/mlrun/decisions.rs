@@ -1,4 +1,4 @@
-//! Who is told, and in which words.
+//! Which notifications are sent, and with which texts.
 
 use runbell::{Notification, Registry, RunSnapshot, SystemClock, Transition, Value};
 

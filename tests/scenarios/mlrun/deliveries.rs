@@ -126,8 +126,8 @@ impl Delivered {
         list.iter().filter_map(|one| one.get("kind").and_then(Value::as_str))
     }
 
-    /// MLRun fails over a workflow without results, and tells nobody; here everybody is told.
-    fn tells_a_workflow_without_results(&self) -> bool {
+    /// MLRun fails on a workflow without results and sends nothing; Runbell sends every notification.
+    fn sends_a_workflow_without_results(&self) -> bool {
         let workflow = self.run.at(&["metadata", "labels", "workflow"]).is_some();
         let results = self.run.at(&["status", "results"]).is_some_and(|results| *results != Value::Null);
         if workflow && !results {
@@ -184,7 +184,7 @@ impl Delivered {
 #[tokio::test]
 async fn slack_runs() {
     for delivered in deliver_all(include_str!("../../../plugins/runbell-slack/tests/vectors/slack.json")).await {
-        if delivered.tells_a_workflow_without_results() {
+        if delivered.sends_a_workflow_without_results() {
             continue;
         }
         delivered.check_statuses();
@@ -230,7 +230,7 @@ fn plain_slack(value: &mut Value) {
 async fn webhook_runs() {
     let mut redacted = 0;
     for delivered in deliver_all(include_str!("../../../plugins/runbell-webhook/tests/vectors/webhook.json")).await {
-        if delivered.tells_a_workflow_without_results() {
+        if delivered.sends_a_workflow_without_results() {
             continue;
         }
         delivered.check_statuses();
@@ -312,7 +312,7 @@ fn check_as_handed_in(delivered: &Delivered, theirs: &Value) {
 #[tokio::test]
 async fn console_runs() {
     for delivered in deliver_all(include_str!("../../../plugins/runbell-console/tests/vectors/console.json")).await {
-        if delivered.tells_a_workflow_without_results() {
+        if delivered.sends_a_workflow_without_results() {
             continue;
         }
         delivered.check_statuses();

@@ -199,7 +199,7 @@ impl Asking<'_> {
 }
 
 #[tokio::test]
-async fn what_a_request_may_ask_for_is_limited() {
+async fn requests_are_limited() {
     let folder = Folder::new();
     let config =
         folder.file("server.json", &json!({ "limits": { "body_bytes": 100_000, "page_size": 3 } }).to_string());
@@ -210,7 +210,7 @@ async fn what_a_request_may_ask_for_is_limited() {
     }
     let large = server.client.send("POST", "projects/p/runs/f/events", &run(&"x".repeat(100_000))).await.expect(413);
     assert_eq!(large.detail(), "the body is larger than 100000 bytes");
-    // Nothing of it is there, also when its length was not told beforehand.
+    // Nothing of it is stored, also without a Content-Length.
     let chunk = "x".repeat(4_000);
     let chunks = format!("{:x}\r\n{chunk}\r\n", chunk.len()).repeat(30);
     let head = format!(
@@ -292,7 +292,7 @@ async fn what_a_request_may_ask_for_is_limited() {
 }
 
 #[tokio::test]
-async fn whoever_sends_a_head_too_slowly_is_cut_off() {
+async fn a_caller_that_sends_a_head_too_slowly_is_disconnected() {
     let folder = Folder::new();
     let server = Serving::of(&mut serve(&folder, &[]));
     // It never comes to an end, and the server does not wait for it.
@@ -316,7 +316,7 @@ async fn certificate_and_key_make_it_https() {
     let client = reqwest::Client::builder().no_proxy().tls_certs_only([trusted]).build().expect("a client");
     let said = answer(client.get(format!("https://localhost:{port}/api/v1/kinds"))).await.expect(200);
     assert!(said.json()["kinds"].as_array().expect("a list").len() > 3);
-    // The certificate is another's name, or comes from nobody known; and plain HTTP is none of its own.
+    // The certificate has another name, or an unknown issuer; and plain HTTP is not answered.
     assert!(client.get(format!("https://127.0.0.1:{port}/api/v1/kinds")).send().await.is_err());
     assert!(reqwest::get(format!("https://localhost:{port}/api/v1/kinds")).await.is_err());
     let plain = client.get(format!("http://localhost:{port}/api/v1/kinds")).send().await;

@@ -326,7 +326,7 @@ async fn a_server_keeps_every_secret() {
     asked.send("PATCH", "projects/p/runs/success", &changes).await.expect(200);
     asked.send("POST", "projects/p/runs/broken", &planted.run("error", false)).await.expect(200);
 
-    // A run that is only stored: its notifications are nobody's promise, and no less secret.
+    // A run that is only stored: its notifications are never sent, and are no less secret.
     let stored_secret = Hidden::new("a stored run's secret_params");
     let stored = json!({ "metadata": { "name": "stored" },
         "spec": { "notifications": [{ "kind": "webhook", "name": "w", "secret_params": { "headers": { "X": stored_secret.text } } },
@@ -362,7 +362,7 @@ async fn a_server_keeps_every_secret() {
     }
     asked.get(&format!("projects/p/runs?page-token={}", token.text)).await.expect(400);
 
-    // Everything is tried, and what can be is made again, given up, explained.
+    // Every delivery is attempted; then deliveries are replayed, cancelled and explained.
     let settled = |said: &Value| {
         said["deliveries"].as_array().expect("a list").iter().all(|one| match one["status"].as_str() {
             Some("sent" | "failed" | "superseded") => true,
@@ -422,9 +422,9 @@ async fn a_server_keeps_every_secret() {
         ["success", "redirect", "refused", "gone", "throttled", "broken", "closed", "garbage", "unreachable", "stored"]
             .map(str::to_owned)
             .into();
-    let alarms_told = asked.get("projects/_runbell/deliveries?page-size=1000").await.expect(200).json();
-    let alarms_told = alarms_told["deliveries"].as_array().expect("a list").clone();
-    assert!(!alarms_told.is_empty());
+    let stored_alarms = asked.get("projects/_runbell/deliveries?page-size=1000").await.expect(200).json();
+    let stored_alarms = stored_alarms["deliveries"].as_array().expect("a list").clone();
+    assert!(!stored_alarms.is_empty());
     let mut walked = 0;
     for (path, item) in described["paths"].as_object().expect("paths") {
         if item.get("get").is_none() {
@@ -433,7 +433,7 @@ async fn a_server_keeps_every_secret() {
         let path = path.strip_prefix("/api/v1/").expect("below the base");
         for (project, uids, ids) in [
             ("p", &uids, &deliveries),
-            ("_runbell", &vec![alarms_told[0]["uid"].as_str().expect("a uid").to_owned()], &alarms_told),
+            ("_runbell", &vec![stored_alarms[0]["uid"].as_str().expect("a uid").to_owned()], &stored_alarms),
             ("q", &vec![], &vec![]),
         ] {
             let mut paths = vec![path.replace("{project}", project)];

@@ -41,7 +41,7 @@ fn assert_kept(said: &Said) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_made_from_the_description_get_what_it_says() {
+async fn requests_made_from_the_description_get_the_described_answers() {
     let Some(tool) = schemathesis() else { return };
     let folder = Folder::new();
     let server = Serving::of(&mut serve(&folder, &[]));

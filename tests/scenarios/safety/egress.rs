@@ -127,7 +127,7 @@ async fn register(server: &Serving, notifications: &Value) -> crate::serving::An
 }
 
 #[tokio::test]
-async fn every_kind_is_refused_what_only_the_server_can_reach() {
+async fn every_kind_is_refused_addresses_that_only_the_server_can_reach() {
     let folder = Folder::new();
     let server = public(&folder, &[]).await;
     for (host, what) in HOSTS {
@@ -176,7 +176,7 @@ fn name_of_a_neighbour() -> Option<String> {
 }
 
 #[tokio::test]
-async fn what_a_name_resolves_to_counts_when_it_is_sent() {
+async fn a_name_is_checked_when_it_is_resolved_for_an_attempt() {
     let (folder, peer, smtp) = (Folder::new(), FakeHttp::start().await, FakeSmtp::start().await);
     let Some(name) = name_of_a_neighbour() else { return };
     let server = public(&folder, &[]).await;
@@ -247,14 +247,14 @@ async fn networks_are_allowed_exactly_as_listed() {
         let event = json!({ "run": {}, "state": "completed", "notifications": list });
         server.client.send("POST", &format!("projects/p/runs/{uid}/events"), &event).await.expect(200);
         let path = format!("projects/p/deliveries?uid={uid}");
-        let told = server
+        let listed = server
             .client
             .until_so(&path, |said| ["sent", "failed"].map(Value::from).contains(&said["deliveries"][0]["status"]))
             .await;
-        let (status, reason) = (&told["deliveries"][0]["status"], &told["deliveries"][0]["reason"]);
+        let (status, reason) = (&listed["deliveries"][0]["status"], &listed["deliveries"][0]["reason"]);
         match uid {
             "three" => assert_eq!(status, "sent"),
-            _ => assert!(status == "failed" && reason.as_str().expect("a reason").contains("redirects"), "{told}"),
+            _ => assert!(status == "failed" && reason.as_str().expect("a reason").contains("redirects"), "{listed}"),
         }
     }
     let paths: Vec<String> = peer.requests().into_iter().map(|request| request.path).collect();

@@ -26,8 +26,8 @@ async fn register(server: &Serving, peer: &FakeHttp) {
     server.client.send("POST", "projects/p/runs/u/events", &event).await.expect(200);
 }
 
-/// Tells that the run entered another state, and waits for what comes of it.
-async fn tell(server: &Serving, state: &str) -> String {
+/// Reports that the run entered another state, and waits for the delivery's end.
+async fn report(server: &Serving, state: &str) -> String {
     server.client.send("POST", "projects/p/runs/u/events", &json!({ "run": {}, "state": state })).await.expect(200);
     let path = format!("projects/p/deliveries?state={state}");
     let finished = |said: &serde_json::Value| {
@@ -74,7 +74,7 @@ async fn the_key_file_is_its_owners_alone() {
     fs::rename(folder.path("aside"), &file).expect("moved");
     let server = Serving::of(&mut serve(&folder, &[]));
     assert_eq!(fs::read(&file).expect("readable"), before);
-    assert_eq!(tell(&server, "completed").await, r#""sent" null"#);
+    assert_eq!(report(&server, "completed").await, r#""sent" null"#);
     assert_eq!(peer.requests().last().expect("sent").header("x-token"), Some("sesame-sesame"));
 }
 
@@ -95,8 +95,8 @@ async fn a_key_is_replaced_while_secrets_stay() {
     assert!(!key_file(&folder).exists());
 
     let server = start(&format!("{new},{old}"));
-    server.until_logged("secrets were sealed again with the present key").await;
-    assert!(tell(&server, "completed").await.starts_with("\"sent\""));
+    server.until_logged("secrets were sealed again with the current key").await;
+    assert!(report(&server, "completed").await.starts_with("\"sent\""));
     server.stop().await;
 
     // The new key alone opens everything now.
@@ -112,7 +112,7 @@ async fn a_key_is_replaced_while_secrets_stay() {
 
     // With a key that is none of theirs they stay closed, and that is said.
     let server = start(&foreign);
-    server.until_logged("some secrets are of keys that are gone").await;
+    server.until_logged("some secrets cannot be opened: their keys are missing").await;
     let said = server
         .client
         .send("POST", "projects/p/deliveries/replay", &json!({ "status": "sent" }))

@@ -1,4 +1,5 @@
-//! What a server must not do: tell secrets, reach what it should not, answer whom it should not, break its own description.
+//! What a server must not do: reveal secrets, reach forbidden addresses, answer unauthorised callers, break its own
+//! description.
 
 mod access;
 mod canary;

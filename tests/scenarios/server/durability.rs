@@ -26,13 +26,13 @@ struct Progress {
     accepted: usize,
     /// Requests under way.
     open: usize,
-    /// Answers that say that the event was known already: told again because the first answer was lost.
+    /// Answers that say that the event was known already: it was reported again because the first answer was lost.
     repeated: usize,
     /// In which of the server's lives a request broke off that it had begun to read.
     interrupted: BTreeSet<usize>,
 }
 
-/// Tells events one after the other, each until it is accepted.
+/// Reports events one after the other, each until it is accepted.
 async fn call(
     next: Arc<AtomicUsize>,
     url: String,
@@ -95,7 +95,7 @@ fn record(sink: &FakeHttp) -> (Arrived, watch::Receiver<usize>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_accepted_arrives_however_often_the_server_is_killed() {
+async fn accepted_events_arrive_however_often_the_server_is_killed() {
     let (folder, sink) = (Folder::new(), FakeHttp::start().await);
     let (arrived, mut counted) = record(&sink);
     let config = json!({ "retry": { "waits_secs": [0.05, 0.05, 0.05, 0.05, 0.05] } });
@@ -141,7 +141,7 @@ async fn what_was_accepted_arrives_however_often_the_server_is_killed() {
     let interrupted = progress.interrupted.len();
     let duplicates = sink.requests().len() - EVENTS;
     println!(
-        "{EVENTS} events accepted, {} of them told again after a lost answer; {KILLS} kills, {interrupted} with requests \
+        "{EVENTS} events accepted, {} of them reported again after a lost answer; {KILLS} kills, {interrupted} with requests \
          open; 0 lost, {duplicates} came twice",
         progress.repeated
     );

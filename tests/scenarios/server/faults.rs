@@ -19,12 +19,12 @@ fn large(uid: &str, url: &str) -> Json {
     event
 }
 
-/// Tells events until one is refused for want of room, and returns its uid.
+/// Reports events until one is refused for lack of room, and returns its uid.
 async fn until_full(client: &Client, url: &str) -> String {
-    let telling = async {
+    let reporting = async {
         for index in 0.. {
             let uid = format!("full-{index}");
-            let answered = client.tell(&uid, &large(&uid, url)).await;
+            let answered = client.report(&uid, &large(&uid, url)).await;
             if answered.status != 200 {
                 assert!(answered.refused(503).starts_with("the store is not available: "));
                 return uid;
@@ -32,7 +32,7 @@ async fn until_full(client: &Client, url: &str) -> String {
         }
         unreachable!("there are as many events as it takes")
     };
-    in_time("a full disk", telling).await
+    in_time("a full disk", reporting).await
 }
 
 /// What must hold while nothing can be written, and after. `make_room` ends it.
@@ -50,7 +50,7 @@ async fn goes_on_when_there_is_room_again(serving: &Serving, sink: &FakeHttp, ma
     };
     in_time("not ready", not_ready).await;
     client.get("healthz").await.ok();
-    client.tell(&refused, &large(&refused, &sink.url("/"))).await.refused(503);
+    client.report(&refused, &large(&refused, &sink.url("/"))).await.refused(503);
     client
         .post(&format!("projects/{PROJECT}/runs/{refused}"), &json!({ "status": { "state": "running" } }))
         .await
@@ -64,8 +64,8 @@ async fn goes_on_when_there_is_room_again(serving: &Serving, sink: &FakeHttp, ma
     in_time("ready again", ready).await;
     client.get(&format!("projects/{PROJECT}/runs/{refused}")).await.refused(404);
     assert!(client.deliveries(&format!("uid={refused}")).await.is_empty());
-    let told = client.tell(&refused, &large(&refused, &sink.url("/"))).await.ok();
-    assert_eq!(told["deliveries"].as_array().map(Vec::len), Some(1), "{told}");
+    let accepted = client.report(&refused, &large(&refused, &sink.url("/"))).await.ok();
+    assert_eq!(accepted["deliveries"].as_array().map(Vec::len), Some(1), "{accepted}");
     let all = client.settled().await;
     let sent = all.iter().filter(|one| one["status"] == "sent").count();
     assert_eq!(sent, all.len(), "{all:#?}");
@@ -81,7 +81,7 @@ async fn a_server_that_may_write_nothing_more_refuses_and_recovers() {
     let (folder, sink) = (Folder::new(), FakeHttp::start().await);
     let serving = Serving::start(&folder, &json!({}));
     let client = serving.client();
-    client.tell("before", &event("before", "completed", &sink.url("/"))).await.ok();
+    client.report("before", &event("before", "completed", &sink.url("/"))).await.ok();
     client.settled().await;
     // No file may be written at all, as on a file system that has become read-only.
     let limit = |current| {
@@ -96,7 +96,7 @@ async fn a_server_that_may_write_nothing_more_refuses_and_recovers() {
     serving.stop().await;
 }
 
-/// The server on a small file system of its own, in a mount namespace of its own. `None` where nobody may make one.
+/// The server on a small file system of its own, in a mount namespace of its own. `None` where the system does not allow one.
 fn on_a_small_disk(folder: &Folder) -> Option<(Serving, PathBuf)> {
     let small = folder.path("small");
     std::fs::create_dir(&small).expect("a folder");
@@ -132,7 +132,7 @@ async fn a_full_disk_is_refused_and_recovered_from() {
     let (folder, sink) = (Folder::new(), FakeHttp::start().await);
     let Some((serving, disk)) = on_a_small_disk(&folder) else { return };
     let client = serving.client();
-    client.tell("before", &event("before", "completed", &sink.url("/"))).await.ok();
+    client.report("before", &event("before", "completed", &sink.url("/"))).await.ok();
     client.settled().await;
     let ballast = disk.join("ballast");
     let fill = || {

@@ -1,4 +1,4 @@
-//! Targets that hang and targets that are not there are nobody's trouble but their own.
+//! Targets that hang and targets that refuse connections do not affect other targets.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::serving::{Client, Serving, event, in_time};
 use crate::tools::Folder;
 
-/// How many runs each target is told of.
+/// How many runs are reported for each target.
 const RUNS: usize = 150;
 
 /// How many attempts may be under way at a destination that was not reached the last time.
@@ -31,8 +31,8 @@ fn p99(sorted: &[Duration]) -> Duration {
     sorted.get((sorted.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
 }
 
-/// Tells of runs that ended, in turn for each target, and returns the healthy ones' deliveries once all are sent.
-async fn told(client: &Client, runs: usize, round: &str, healthy: &str, others: &[(&str, &str)]) -> Vec<Json> {
+/// Reports runs that ended, in turn for each target, and returns the healthy ones' deliveries once all are sent.
+async fn deliver(client: &Client, runs: usize, round: &str, healthy: &str, others: &[(&str, &str)]) -> Vec<Json> {
     let event = |uid: &str, name: &str, url: &str| {
         let mut event = event(uid, "completed", url);
         event["notifications"][0]["name"] = json!(name);
@@ -42,10 +42,10 @@ async fn told(client: &Client, runs: usize, round: &str, healthy: &str, others: 
     for index in 0..runs {
         for (name, url) in others {
             let uid = format!("{round}-{name}-{index}");
-            client.tell(&uid, &event(&uid, name, url)).await.ok();
+            client.report(&uid, &event(&uid, name, url)).await.ok();
         }
         let uid = format!("{round}-healthy-{index}");
-        client.tell(&uid, &event(&uid, round, healthy)).await.ok();
+        client.report(&uid, &event(&uid, round, healthy)).await.ok();
     }
     let all_sent = |all: &[Json]| all.len() == runs && all.iter().all(|one| one["status"] == "sent");
     client.until(&format!("notification={round}"), all_sent).await
@@ -58,9 +58,9 @@ async fn one_that_hangs_and_one_that_is_gone_do_not_delay_the_others() {
     slow.answer_always(held);
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": [0.1, 3600] } }));
     let client = serving.client();
-    let alone = p99(&accepted_to_sent(&told(&client, RUNS, "alone", &healthy.url("/"), &[]).await));
+    let alone = p99(&accepted_to_sent(&deliver(&client, RUNS, "alone", &healthy.url("/"), &[]).await));
     let others = [("slow", &*slow.url("/")), ("dead", &*slow.refused_url("/"))];
-    let beside = p99(&accepted_to_sent(&told(&client, RUNS, "beside", &healthy.url("/"), &others).await));
+    let beside = p99(&accepted_to_sent(&deliver(&client, RUNS, "beside", &healthy.url("/"), &others).await));
 
     // All of that while the slow one holds as many attempts as it may, and none of its own or the dead one's is done.
     in_time("the slow one's attempts", slow.until_requests(UNPROVED)).await;
@@ -85,7 +85,7 @@ async fn one_that_hangs_and_one_that_is_gone_do_not_delay_the_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_that_hang_leave_room_for_the_others() {
-    // All of what they are told of, at once, would be more than there are places.
+    // All of their deliveries at once would be more than the server's limit of attempts.
     let (count, runs) = (40, UNPROVED);
     let (folder, healthy) = (Folder::new(), FakeHttp::start().await);
     let (held, hold) = FakeAnswer::ok().held();
@@ -98,7 +98,7 @@ async fn many_that_hang_leave_room_for_the_others() {
     let serving = Serving::start(&folder, &json!({}));
     let client = serving.client();
     let others: Vec<(&str, &str)> = hanging.iter().map(|(name, url, _)| (&**name, &**url)).collect();
-    told(&client, runs, "healthy", &healthy.url("/"), &others).await;
+    deliver(&client, runs, "healthy", &healthy.url("/"), &others).await;
     assert_eq!(healthy.requests().len(), runs);
 
     // Meanwhile each of them holds an attempt at least, and nothing of theirs is done.

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use crate::serving::{PROJECT, Serving, event, run, webhook};
 use crate::tools::Folder;
 
-/// A target that is down until it is told to be up. What it took while it was up is kept, in order.
+/// A target that is down until it is set up. The messages it accepted are kept, in order.
 struct Target {
     peer: FakeHttp,
     up: Arc<AtomicBool>,
@@ -55,8 +55,8 @@ fn text<'a>(delivery: &'a Json, field: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_that_comes_back_is_told_the_last_state_once_and_no_older_one_after_it() {
-    // It asks to be left alone, so it counts as there: nobody waits until it is looked for again.
+async fn a_target_that_comes_back_gets_the_last_state_once_and_no_older_one_after_it() {
+    // A 429 proves that the target is up, so its deliveries do not wait for a probe.
     let (folder, target) = (Folder::new(), Target::down(429).await);
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": vec![0.05; 1_000] } }));
     let client = serving.client();
@@ -64,7 +64,7 @@ async fn a_target_that_comes_back_is_told_the_last_state_once_and_no_older_one_a
     let (stale, lucky) = uids.split_at(10);
     for uid in &uids {
         let url = target.peer.url(&format!("/{uid}"));
-        client.tell(uid, &event(uid, "running", &url)).await.ok();
+        client.report(uid, &event(uid, "running", &url)).await.ok();
     }
     // The older news would be tried again in an hour, but for the newer.
     let waiting = client.until("status=retry", |waiting| waiting.len() == uids.len()).await;
@@ -74,7 +74,7 @@ async fn a_target_that_comes_back_is_told_the_last_state_once_and_no_older_one_a
     // Down until the older news has had its last try; the newer has come after it, and is retried in its turn.
     for uid in stale {
         assert_eq!(
-            client.tell(uid, &json!({ "run": run(uid, "completed") })).await.ok()["verdicts"][0]["reason"],
+            client.report(uid, &json!({ "run": run(uid, "completed") })).await.ok()["verdicts"][0]["reason"],
             "matched"
         );
     }
@@ -83,7 +83,7 @@ async fn a_target_that_comes_back_is_told_the_last_state_once_and_no_older_one_a
     target.set_up(true);
     // Up: the older news is hurried, and goes first.
     for uid in lucky {
-        client.tell(uid, &json!({ "run": run(uid, "completed") })).await.ok();
+        client.report(uid, &json!({ "run": run(uid, "completed") })).await.ok();
     }
     let old = came_in_order(&target, &client.settled().await, &uids);
     assert_eq!(old.iter().map(String::as_str).collect::<Vec<_>>(), stale, "whose older news is superseded");
@@ -116,7 +116,7 @@ fn came_in_order(target: &Target, deliveries: &[Json], uids: &[String]) -> Vec<S
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_that_was_not_there_is_told_once_it_is() {
+async fn a_target_that_was_down_gets_its_messages_once_it_is_up() {
     let (folder, target) = (Folder::new(), Target::down(503).await);
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": vec![0.05; 1_000] } }));
     let client = serving.client();
@@ -124,7 +124,7 @@ async fn a_target_that_was_not_there_is_told_once_it_is() {
     for state in ["running", "completed"] {
         for uid in &uids {
             let url = target.peer.url(&format!("/{uid}"));
-            client.tell(uid, &event(uid, state, &url)).await.ok();
+            client.report(uid, &event(uid, state, &url)).await.ok();
         }
         // It is left alone after five failures, and what waits for it uses up no attempts.
         crate::serving::in_time("five attempts", target.peer.until_requests(5)).await;
@@ -140,14 +140,14 @@ async fn a_target_that_was_not_there_is_told_once_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_for_good_is_told_to_the_operator_and_can_be_made_again() {
+async fn a_delivery_that_fails_for_good_notifies_the_operator_and_can_be_replayed() {
     let (folder, target, operator) = (Folder::new(), Target::down(503).await, FakeHttp::start().await);
     let on_failure = json!([{ "kind": "webhook", "name": "ops", "params": { "url": operator.url("/alarm") } }]);
     let config = json!({ "retry": { "waits_secs": [0.02, 0.02] }, "on_failure": on_failure });
     let serving = Serving::start(&folder, &config);
     let client = serving.client();
-    let told = client.tell("doomed", &event("doomed", "completed", &target.peer.url("/hook"))).await.ok();
-    let id = told["deliveries"][0].as_i64().expect("a delivery");
+    let accepted = client.report("doomed", &event("doomed", "completed", &target.peer.url("/hook"))).await.ok();
+    let id = accepted["deliveries"][0].as_i64().expect("a delivery");
     let failed = client.until("status=failed", |failed| failed.len() == 1).await.remove(0);
     assert_eq!((&failed["attempt_count"], &failed["id"]), (&json!(3), &json!(id)), "{failed}");
     assert!(text(&failed, "reason").contains("503"), "{failed}");
@@ -180,10 +180,10 @@ async fn what_fails_for_good_is_told_to_the_operator_and_can_be_made_again() {
     let read = client.get(&format!("projects/{PROJECT}/runs/doomed")).await.ok();
     assert_eq!(read["data"]["status"]["notifications"]["hook"]["status"], "sent", "{read}");
 
-    // Nothing of all that told the operator again: the next alarm is of the next failure, and fails itself without one.
+    // None of this notified the operator again: the next alarm is of the next failure. An alarm that fails makes no alarm.
     target.set_up(false);
     operator.answer_always(FakeAnswer::status(400));
-    client.tell("other", &event("other", "completed", &target.peer.url("/hook"))).await.ok();
+    client.report("other", &event("other", "completed", &target.peer.url("/hook"))).await.ok();
     let alarms = "projects/_runbell/deliveries?status=failed";
     crate::serving::in_time("a failed alarm", async {
         while client.get(alarms).await.ok()["deliveries"].as_array().is_none_or(Vec::is_empty) {}
@@ -214,7 +214,10 @@ async fn a_refusal_for_good_is_not_tried_again() {
     peer.answer(FakeAnswer::status(403).body("not you"));
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": [0, 0, 0] } }));
     let client = serving.client();
-    client.tell("u", &json!({ "run": run("u", "error"), "notifications": [webhook("n", &peer.url("/"))] })).await.ok();
+    client
+        .report("u", &json!({ "run": run("u", "error"), "notifications": [webhook("n", &peer.url("/"))] }))
+        .await
+        .ok();
     let all = client.settled().await;
     assert_eq!((all.len(), &all[0]["status"], &all[0]["attempt_count"]), (1, &json!("failed"), &json!(1)), "{all:#?}");
     assert!(text(&all[0], "reason").contains("403"), "{all:#?}");

@@ -116,7 +116,7 @@ async fn registered_notifications_follow_the_run() {
     client.get("projects/p/background-tasks/none").await.refused(404);
     client.post("projects/p/runs/none/push-notifications", &Json::Null).await.refused(404);
 
-    // The end, told twice, is delivered once; what comes late is refused.
+    // The end, reported twice, is delivered once; a state after the end is refused.
     for _ in 0..2 {
         patch(&client, r#"{"status.state": "completed"}"#).await.ok();
     }
@@ -153,7 +153,7 @@ async fn registered_notifications_follow_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_list_takes_the_place_of_what_was_not_delivered() {
+async fn a_changed_list_supersedes_unfinished_deliveries() {
     let (folder, broken, sink) = (Folder::new(), FakeHttp::start().await, FakeHttp::start().await);
     broken.answer_always(FakeAnswer::status(503));
     let serving = Serving::start(&folder, &json!({ "retry": { "waits_secs": [3600] } }));
@@ -174,7 +174,7 @@ async fn a_changed_list_takes_the_place_of_what_was_not_delivered() {
     set(&client, "u", json!([webhook("second", &sink.url("/"))])).await.ok();
     client.settled().await;
     assert_eq!(statuses(&client).await, ["first superseded", "second sent"]);
-    // Nothing was left undone, so another list is told of nothing.
+    // No delivery was unfinished, so another list sends nothing.
     set(&client, "u", json!([webhook("third", &sink.url("/"))])).await.ok();
     set(&client, "u", json!([])).await.ok();
     assert_eq!(statuses(&client).await, ["first superseded", "second sent"]);
@@ -225,7 +225,7 @@ async fn runs_are_listed_page_by_page_in_both_spellings() {
     }
     assert_eq!(uids(&client.get("projects/p/runs?iter=yes").await.ok()).len(), 8);
     assert_eq!(uids(&client.get("projects/p/runs?iter=no&uid=u1&uid=u2").await.ok()).len(), 2);
-    // The SDK asks for the last week without an offset; a run that tells no start started when it was first heard of.
+    // The SDK asks for the last week without an offset; a run without a start time started when it was first reported.
     for (since, expected) in [("2020-01-31T12:00:00.123456", 8), ("2999-01-31T12:00:00.123456", 0)] {
         let listed = client.get(&format!("projects/p/runs?start_time_from={since}")).await.ok();
         assert_eq!(uids(&listed).len(), expected, "{since}: {listed}");

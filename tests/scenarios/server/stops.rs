@@ -1,4 +1,4 @@
-//! Events told twice, and servers that stop in good order.
+//! Events reported twice, and servers that stop in good order.
 
 use runbell_testkit::{FakeAnswer, FakeHttp};
 use serde_json::json;
@@ -9,13 +9,13 @@ use crate::serving::{PROJECT, Serving, event, in_time, store_file};
 use crate::tools::{Folder, say};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_told_again_is_delivered_once_also_after_a_lost_answer() {
+async fn an_event_reported_again_is_delivered_once_also_after_a_lost_answer() {
     let (folder, sink) = (Folder::new(), FakeHttp::start().await);
     let serving = Serving::start(&folder, &json!({}));
     let client = serving.client();
-    let told = client.tell("twice", &event("twice", "completed", &sink.url("/"))).await.ok();
-    let again = client.tell("twice", &event("twice", "completed", &sink.url("/"))).await.ok();
-    assert_eq!(told["deliveries"].as_array().map(Vec::len), Some(1), "{told}");
+    let accepted = client.report("twice", &event("twice", "completed", &sink.url("/"))).await.ok();
+    let again = client.report("twice", &event("twice", "completed", &sink.url("/"))).await.ok();
+    assert_eq!(accepted["deliveries"].as_array().map(Vec::len), Some(1), "{accepted}");
     let done = json!([{ "notification": "hook", "reason": "already_done" }]);
     assert_eq!((&again["deliveries"], &again["verdicts"]), (&json!([]), &done), "{again}");
 
@@ -33,7 +33,7 @@ async fn an_event_told_again_is_delivered_once_also_after_a_lost_answer() {
         drop(connection);
     }
     for uid in &uids {
-        client.tell(uid, &event(uid, "completed", &sink.url("/"))).await.ok();
+        client.report(uid, &event(uid, "completed", &sink.url("/"))).await.ok();
     }
     let all = client.settled().await;
     assert!(all.len() == uids.len() + 1 && all.iter().all(|one| one["status"] == "sent"), "{all:#?}");
@@ -42,10 +42,10 @@ async fn an_event_told_again_is_delivered_once_also_after_a_lost_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_finishes_what_is_under_way_and_the_next_start_delivers_the_rest() {
+async fn a_stop_finishes_open_attempts_and_the_next_start_delivers_the_rest() {
     let (folder, sink) = (Folder::new(), FakeHttp::start().await);
     let (slow, hold) = FakeAnswer::ok().held();
-    // It takes `slow` slowly, and refuses `later` until the server has been started anew.
+    // It takes `slow` slowly, and refuses `later` until the server has been restarted.
     let answer = move |down: bool| {
         let slow = slow.clone();
         move |request: &runbell_testkit::Request| match request.path.as_str() {
@@ -58,9 +58,9 @@ async fn a_stop_finishes_what_is_under_way_and_the_next_start_delivers_the_rest(
     let config = json!({ "retry": { "waits_secs": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1] } });
     let serving = Serving::start(&folder, &config);
     let client = serving.client();
-    client.tell("later", &event("later", "completed", &sink.url("/later"))).await.ok();
+    client.report("later", &event("later", "completed", &sink.url("/later"))).await.ok();
     let retried = client.until("uid=later", |all| all[0]["status"] == "retry").await.remove(0);
-    client.tell("slow", &event("slow", "completed", &sink.url("/slow"))).await.ok();
+    client.report("slow", &event("slow", "completed", &sink.url("/slow"))).await.ok();
     let is_slow = |sink: &FakeHttp| sink.requests().iter().filter(|request| request.path == "/slow").count();
     client.until("uid=slow", |all| all[0]["status"] == "leased").await;
     in_time("the slow attempt", async {
@@ -112,7 +112,7 @@ async fn a_store_is_one_servers_and_of_one_version() {
     };
     refused("runbell.db: another process holds it");
     let client = serving.client();
-    client.tell("u", &event("u", "completed", &sink.url("/"))).await.ok();
+    client.report("u", &event("u", "completed", &sink.url("/"))).await.ok();
     assert_eq!(client.settled().await[0]["status"], "sent");
     serving.stop().await;
 

@@ -64,18 +64,18 @@ async fn an_events_commit_is_on_disk_before_its_answer_is_sent() {
     let Some(serving) = traced(&folder) else { return };
     let serving = serving.expect("it listens");
     let client = serving.client();
-    // They are told of nothing, so nothing but their intakes is written.
+    // They notify of no state reported here, so only their intakes are written.
     let uids: Vec<String> = (0..5).map(|index| format!("traced-{index}")).collect();
     for uid in &uids {
         let mut event = event(uid, "running", "http://127.0.0.1:1/");
         event["notifications"][0]["when"] = json!(["completed"]);
-        assert_eq!(client.tell(uid, &event).await.ok()["deliveries"], json!([]));
+        assert_eq!(client.report(uid, &event).await.ok()["deliveries"], json!([]));
     }
     // Whatever the store makes of it, reading commits nothing.
     client.get("healthz").await.ok();
     let pid = serving.pid().as_raw_nonzero().to_string();
     serving.stop().await;
-    // Whoever traces it writes a little longer than it lives.
+    // The tracer writes a little longer than the server lives.
     let ended = format!("{pid} +++ exited with 0 +++");
     let whole = async {
         loop {

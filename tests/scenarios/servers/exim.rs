@@ -34,7 +34,7 @@ fn unprivileged(program: &PathBuf) -> Command {
 }
 
 impl Exim {
-    /// `None` where there is no exim, which was told then.
+    /// `None` where exim is not installed; a message has said so then.
     fn start(ca: &TestCa, implicit: bool) -> Option<Self> {
         let found = program("exim4");
         let remedy = "apt-get install exim4-daemon-light";
@@ -186,7 +186,7 @@ async fn encryption_from_the_first_byte() {
 }
 
 #[tokio::test]
-async fn what_exim_refuses() {
+async fn refusals_of_exim() {
     let (ca, other) = (TestCa::new(), TestCa::new());
     let Some(exim) = Exim::start(&ca, false) else { return };
     let to = |address: &'static str| {

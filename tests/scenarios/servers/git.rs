@@ -46,17 +46,17 @@ impl Prism {
         Prism { process, url: format!("http://127.0.0.1:{port}"), log }
     }
 
-    /// Waits until it tells of a request with this method and path.
+    /// Waits until it logs a request with this method and path.
     fn saw(&self, method: &str, path: &str) {
         let wanted = format!("{method} {path}");
-        let mut told = Vec::new();
+        let mut logged = Vec::new();
         while let Ok(line) = self.log.recv_timeout(Duration::from_secs(20)) {
             if line.to_ascii_lowercase().contains(&wanted) {
                 return;
             }
-            told.push(line);
+            logged.push(line);
         }
-        panic!("no request `{wanted}`: {told:#?}");
+        panic!("no request `{wanted}`: {logged:#?}");
     }
 }
 

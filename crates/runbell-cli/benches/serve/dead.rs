@@ -10,7 +10,7 @@ use crate::refusing::{BlackHole, Refusing};
 use crate::server::Server;
 use crate::sizes::Sizes;
 
-/// The project of the deliveries that the black hole swallows, so that lists tell them from the others.
+/// The project of the deliveries to the black hole, so that lists can select them.
 const HOLE_PROJECT: &str = "black-hole";
 
 /// How many connections load deliveries, and how long they may take.

@@ -1,4 +1,4 @@
-//! The command: started with this process's own streams, and left alone but for signals meant for it.
+//! The command: started with this process's own streams; it only gets signals forwarded.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -17,11 +17,11 @@ use super::signals::{Received, Signals};
 use super::tail::Tail;
 use crate::args::RunArgs;
 
-/// How a command ended, and what came before.
+/// The end of a command, with the signal and the output before it.
 #[derive(Debug)]
 pub(super) struct Execution {
     pub(super) end: CommandEnd,
-    /// Whether it ran at all.
+    /// Whether it was started.
     pub(super) started: bool,
     /// The signal that asked it to stop, when there was one before it ended.
     pub(super) stopped_by: Option<i32>,
@@ -29,7 +29,7 @@ pub(super) struct Execution {
     pub(super) tail: String,
 }
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Debug)]
 pub(super) enum CommandEnd {
     /// It could not be started.
@@ -72,7 +72,7 @@ pub(super) async fn execute(
         Some(tail)
     });
     let spawned = command.spawn();
-    // It holds the writing end of the pipe, whose end is the command's end.
+    // It holds the writing end of the pipe: dropped here, so that the pipe closes with the command.
     drop(command);
     let mut child = match spawned {
         Ok(child) => child,
@@ -105,14 +105,14 @@ async fn wait(child: &mut Child, signals: &mut Signals) -> (CommandEnd, Option<i
     let status = loop {
         tokio::select! {
             biased;
-            // The child is reaped inside `wait`, so a signal never reaches another process with its number.
+            // The child is reaped inside `wait`, so a signal never reaches another process with the same pid.
             status = child.wait() => break status,
             received = signals.next() => {
                 note(received, &mut stopped_by);
                 if let (true, Some(pid), Some(signal)) =
                     (is_forwarded(received), pid, Signal::from_named_raw(received.signal))
                 {
-                    // It fails when the command has just ended, and then there is nothing to forward.
+                    // It fails when the command has just ended; then no signal needs forwarding.
                     let _ = kill_process(pid, signal);
                 }
             }
@@ -151,7 +151,7 @@ fn note(received: Received, stopped_by: &mut Option<i32>) {
     }
 }
 
-/// Whether the command ended the way an interrupted one does: killed by the signal, or exiting with 128 + n.
+/// Whether the command ended as an interrupted one: killed by the signal, or with exit code 128 + n.
 fn looks_interrupted(end: &CommandEnd) -> bool {
     let signal = match end {
         CommandEnd::Killed(signal) => *signal,

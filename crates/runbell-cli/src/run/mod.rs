@@ -24,7 +24,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<u8> {
     let mut run = describe(&args)?;
     let reporter = Reporter::new(&args)?;
     let results = Results::prepare(args.results.as_deref())?;
-    // From here on a signal to this process is the command's business.
+    // From here on signals to this process are forwarded to the command.
     let mut signals = Signals::listen()?;
 
     run.status.start_time = Some(SystemClock.now().to_string());
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<u8> {
     Ok(execution.exit_code())
 }
 
-/// Prints complaints on a thread of its own: a blocked standard error must not hold up the end of the run.
+/// Prints complaints on a thread of its own: a blocked standard error must not delay the end of the run.
 async fn complain(complaints: Vec<String>) {
     if !complaints.is_empty() {
         let printing = tokio::task::spawn_blocking(move || complaints.iter().for_each(|text| output::complain(text)));
@@ -90,7 +90,7 @@ fn describe(args: &RunArgs) -> anyhow::Result<Run> {
     Ok(run)
 }
 
-/// Writes into the run how it ended.
+/// Records the command's end in the run.
 fn conclude(run: &mut Run, execution: &Execution, reporter: &Reporter) {
     let how = match &execution.end {
         CommandEnd::NotStarted { message, .. } => message.clone(),

@@ -1,4 +1,4 @@
-//! Reports a run's changes: to the notifications that are sent from here, and to the server, side by side.
+//! Reports a run's changes, in parallel: to the notifications that this process sends, and to the server.
 
 use std::collections::HashSet;
 use std::io::IsTerminal as _;
@@ -17,32 +17,32 @@ use crate::args::{Fallback, RunArgs};
 use crate::spool::{self, Spool};
 use crate::{config, output, server};
 
-/// How long standard error or the disk may hold the end of a run.
+/// The longest delay of a run's end by standard error or the disk.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long all deliveries and reports may hold the end of a run.
+/// The longest delay of a run's end by deliveries and reports.
 const BUDGET: Duration = Duration::from_secs(30);
 
-/// How long the end of a run may take before a person is told what it waits for.
+/// The delay of a run's end after which a person reads what it waits for.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// How many attempts a server is given before the fallback sends.
+/// The attempts at a server before the fallback sends.
 const TRIES: u32 = 3;
 
-/// How long the spooled events of earlier runs may hold up those of this one.
+/// The longest delay of this run's events by spooled events of earlier runs.
 const EARLIER: Duration = Duration::from_secs(10);
 
-/// The kind whose missing params a server fills in: it has an SMTP server of its own.
+/// The kind whose missing params the server fills in from its SMTP defaults.
 const FILLED_IN: &str = "mail";
 
 /// Lines for a person, gathered while the command runs.
 type Gathered<T> = Arc<Mutex<Vec<T>>>;
 
-/// Reports a run's changes. Nothing here fails or delays the command.
+/// Reports a run's changes. It neither fails nor delays the command.
 pub(super) struct Reporter {
     here: Notifier,
     remote: Option<Remote>,
-    /// What was not delivered from here, or only with notes.
+    /// The report lines of failed deliveries and of deliveries with notes.
     failures: Gathered<ReportLine>,
     /// What is being delivered from here.
     under_way: Gathered<UnderWay>,
@@ -55,18 +55,18 @@ type UnderWay = (String, RunState);
 struct Remote {
     client: RemoteClient,
     queue: EventQueue,
-    /// What the server is to send; `None` leaves it what it has.
+    /// The notifications for the server; `None` keeps the registered ones.
     notifications: Option<Vec<Notification>>,
     secrets: SecretValues,
     fallback: Option<Notifier>,
-    /// What the server refused.
+    /// The events that the server refused, as lines.
     refused: Gathered<String>,
     /// The outcome of each spooled event of earlier runs.
     earlier: Gathered<spool::Line>,
 }
 
 impl Reporter {
-    /// Reads the configuration and makes ready. Connects to nothing, but needs the tokio runtime.
+    /// Reads the configuration and builds the notifiers. Does not connect, but needs the tokio runtime.
     ///
     /// What is at fault is left out with a warning: a command is never held up for its notifications.
     ///
@@ -163,8 +163,8 @@ impl Reporter {
         }
     }
 
-    /// Waits until everything is delivered and reported, for 30 s in all or until a signal asks to stop; then spools what
-    /// the server does not have. Returns the complaints.
+    /// Waits until all is delivered and reported, for at most 30 s or until a signal asks to stop; then spools the events
+    /// that the server does not have. Returns the complaints.
     pub(super) async fn finish(self, signals: &mut Signals) -> Vec<String> {
         let mut complaints = Vec::new();
         let end = Instant::now() + BUDGET;
@@ -197,7 +197,7 @@ impl Reporter {
         }
         let fallback = self.remote.as_ref().and_then(|remote| remote.fallback.as_ref());
         if let Some(fallback) = fallback {
-            // Writes an error line for each that is still under way.
+            // Logs an error for each delivery that is still under way.
             fallback.shutdown(Duration::ZERO).await;
         }
         complaints.extend(of_deliveries(&lock(&self.failures)));
@@ -307,7 +307,7 @@ impl Remote {
         self.queue.enqueue(RemoteEvent::new(transition, self.notifications.as_deref()));
     }
 
-    /// Spools what is left; returns the complaints.
+    /// Spools the remaining events; returns the complaints.
     async fn finish(self) -> Vec<String> {
         let server = text::one_line(self.client.server(), 200);
         let unreported = self.queue.stop();
@@ -362,7 +362,7 @@ fn spool_all(unreported: &Unreported, server: &str, token: Option<&runbell::Secr
     }
 }
 
-/// Sends what earlier runs left for this server, unless another process does so.
+/// Sends the spooled events of earlier runs to this server, unless another process does so.
 async fn send_earlier(client: RemoteClient, cx: BuildContext, report: Gathered<spool::Line>) {
     let sending = async {
         let Ok(spool) = Spool::locate() else { return };
@@ -374,7 +374,7 @@ async fn send_earlier(client: RemoteClient, cx: BuildContext, report: Gathered<s
             tracing::warn!("{error:#}");
         }
     };
-    // The rest is sent with the next run; this one has events of its own.
+    // The next run sends the others; this run has its own events to send.
     let _ = timeout(EARLIER, sending).await;
 }
 
@@ -387,8 +387,8 @@ fn of_deliveries(lines: &[ReportLine]) -> Vec<String> {
         if line.status == Status::Error {
             said.push(format!("{name}: not delivered ({}): {}", line.state, line.reason));
         }
-        // Each state has the same remarks as the one before, about another message; those of the first are enough.
-        // Those about the configuration were printed before the command began.
+        // Each state repeats the notes of the one before for another message; the first state's are enough.
+        // Notes about the configuration were printed before the command began.
         let mut subjects = Vec::with_capacity(line.notes.len());
         for note in line.notes.iter().filter(|note| note.code != NoteCode::Configuration) {
             let subject = (line.notification.as_str(), note.code, note.path.as_str());
@@ -420,7 +420,7 @@ fn of_earlier(lines: &[spool::Line], server: &str, is_reachable: bool) -> Vec<St
     if damaged > 0 {
         said.push(format!("{damaged} spooled files cannot be read; `runbell spool flush` says why"));
     }
-    // When this run's own events are spooled too, that says enough.
+    // When this run's own events are spooled too, their complaint is enough.
     if let Some(line) = of(spool::Status::Left).next().filter(|_| is_reachable) {
         let left = of(spool::Status::Left).count();
         said.push(format!("{} of earlier runs stay spooled: {}", events(left), line.reason));
@@ -428,7 +428,7 @@ fn of_earlier(lines: &[spool::Line], server: &str, is_reachable: bool) -> Vec<St
     said
 }
 
-/// The notifications, or what is used when there are none.
+/// The notifications, or the default when there are none.
 fn or_console(given: Vec<Notification>) -> Vec<Notification> {
     if !given.is_empty() {
         return given;
@@ -444,8 +444,8 @@ fn keep(kept: &Gathered<ReportLine>, line: &ReportLine) {
     }
 }
 
-/// The notifier that sends from here when the server does not. What only the server can send is warned about and left
-/// out.
+/// The notifier that sends from here when the server does not. A notification that only the server can send is a warning
+/// and left out.
 fn fallback(notifications: &[Notification], failures: &Gathered<ReportLine>) -> anyhow::Result<Notifier> {
     let mut able = Vec::new();
     for notification in notifications {

@@ -15,7 +15,7 @@ use crate::{documents, output};
 /// The largest results file: 1 MiB.
 const LARGEST: u64 = 1 << 20;
 
-/// Where results are written, and what was there before.
+/// The file for the results, and its content before the run.
 #[derive(Debug)]
 pub(super) struct Results {
     /// `None` when no file was named and none could be made.
@@ -25,7 +25,7 @@ pub(super) struct Results {
     folder: Option<tempfile::TempDir>,
 }
 
-/// What tells a file that was written from one that was not.
+/// Identifies a version of the file: it changes when the file is written.
 #[derive(Debug, PartialEq, Eq)]
 struct Stamp(u64, u64, i64, i64);
 
@@ -36,11 +36,11 @@ impl Stamp {
 }
 
 impl Results {
-    /// Chooses the file: the one that was named, else a new one in a folder that only this user can open.
+    /// Chooses the file: the named one, else a new one in a folder that only this user can open.
     pub(super) fn prepare(named: Option<&Path>) -> anyhow::Result<Self> {
         match named {
             Some(path) => {
-                // Absolute, for the command may change its folder.
+                // Absolute, because the command may change its folder.
                 let path =
                     std::path::absolute(path).with_context(|| format!("--results: {}", documents::shown(path)))?;
                 let before = fs::metadata(&path).ok().map(|metadata| Stamp::of(&metadata));
@@ -51,7 +51,7 @@ impl Results {
                     Ok(Results { path: Some(folder.path().join("results.json")), before: None, folder: Some(folder) })
                 }
                 Err(error) => {
-                    // The command does not need it, or it would have been named.
+                    // Optional: a command that needs the file names it with --results.
                     let kind = error.kind();
                     output::complain(&format!("no $RUNBELL_RESULTS: its folder cannot be made ({kind}); set TMPDIR"));
                     Ok(Results { path: None, before: None, folder: None })
@@ -64,16 +64,16 @@ impl Results {
         self.path.as_deref()
     }
 
-    /// What the command wrote; nothing when it wrote nothing.
+    /// The results that the command wrote; empty when it wrote none.
     ///
     /// # Errors
-    /// A note on why the file does not count: unreadable, larger than 1 MiB, no JSON object, or older than the run.
+    /// A note with the reason why the file is not used: unreadable, larger than 1 MiB, no JSON object, or older than the run.
     pub(super) fn read(&self) -> Result<ResultsMap, String> {
         let Some(path) = &self.path else { return Ok(ResultsMap::new()) };
         let named = self.folder.is_none();
         let shown = if named { documents::shown(path) } else { "$RUNBELL_RESULTS".to_owned() };
         let fault = |what: String| Err(format!("{shown}: {what}; the results are left out"));
-        // Whatever the command put there, a pipe or a device, opening and reading it must not wait.
+        // The file may be a pipe or a device; opening and reading it must not block.
         let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
         let file = match File::options().read(true).custom_flags(nonblocking).open(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => return Ok(ResultsMap::new()),
@@ -107,10 +107,10 @@ impl Results {
     }
 }
 
-/// Results as they are written into a run.
+/// Results in the form that a run holds.
 type ResultsMap = runbell::value::Map;
 
-/// Whether results fit into a run.
+/// Checks that results are a JSON object.
 fn as_results(value: Value) -> Result<ResultsMap, String> {
     match value {
         Value::Map(map) => Ok(map),

@@ -21,7 +21,7 @@ const REPEATED: Duration = Duration::from_secs(1);
 pub(super) struct Received {
     pub(super) signal: i32,
     at: Instant,
-    /// Whether a terminal sent it, and so to the whole group: the command has it already.
+    /// Whether a terminal sent it to the whole group, so that the command has it already.
     pub(super) from_terminal: bool,
 }
 
@@ -40,10 +40,10 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Takes over the signals that would end this process, and the two that users define.
+    /// Handles the signals that would end this process, and the two that users define.
     ///
-    /// A signal that is ignored stays ignored (`nohup`, background jobs of a script): taking it over would make the
-    /// command, which inherits the disposition, die of it.
+    /// An ignored signal stays ignored (`nohup`, background jobs of a script): with a handler here the command, which
+    /// inherits the disposition, would die of it.
     pub(super) fn listen() -> io::Result<Self> {
         let ignored = ignored();
         let wanted = STOPPING.into_iter().chain([SIGUSR1, SIGUSR2]).filter(|signal| ignored & mask(*signal) == 0);
@@ -61,7 +61,7 @@ impl Signals {
         Ok(Signals { received: receiver, stops: Vec::new() })
     }
 
-    /// The next signal; never, when there is none. A request to stop that is repeated at once is left out.
+    /// The next signal; pending without one. A request to stop that is repeated at once is left out.
     pub(super) async fn next(&mut self) -> Received {
         loop {
             let Some(received) = self.received.recv().await else { return std::future::pending().await };
@@ -95,11 +95,11 @@ impl Signals {
     }
 }
 
-/// The kernel sends what a terminal's keys cause; everything else has a sending process.
+/// The kernel sends the signals of a terminal's keys; all others have a sending process.
 fn is_from_terminal(origin: &Origin) -> bool {
     match origin.cause {
         Cause::Kernel => true,
-        // Systems that do not tell: a sender with a number is a process.
+        // Some systems do not report the cause: a sender with a number is a process.
         Cause::Unknown => origin.process.is_none_or(|process| process.pid == 0) && origin.signal != SIGTERM,
         _ => false,
     }
@@ -109,7 +109,7 @@ fn mask(signal: i32) -> u64 {
     u32::try_from(signal - 1).ok().and_then(|bit| 1_u64.checked_shl(bit)).unwrap_or(0)
 }
 
-/// The signals this process ignores, as a mask. Linux tells in `/proc`; elsewhere none are known.
+/// The signals this process ignores, as a mask. Linux lists them in `/proc`; elsewhere the mask is empty.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -11,13 +11,13 @@ use tokio::sync::oneshot;
 /// The longest line that is shown, in characters.
 const LINE: usize = 4096;
 
-/// The longest line that is kept, in bytes. More than is shown, so that a secret at the cut is masked as a whole.
+/// The longest line that is kept, in bytes: longer than shown, so that a secret at the cut is masked as a whole.
 const KEPT: usize = 4 * LINE;
 
-/// How long to wait for the rest after the command ended. A program it left behind may hold the stream open.
+/// The wait for the rest after the command ended. A program that it left running may hold the stream open.
 const REST: Duration = Duration::from_millis(500);
 
-/// The last lines of a stream that is being passed on.
+/// The last lines of a forwarded stream.
 #[derive(Debug)]
 pub(super) struct Tail {
     kept: Arc<Mutex<Lines>>,
@@ -25,7 +25,7 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Copies on a thread of its own, because a slow or missing reader of standard error may hold up the command only: a slow
+    /// Copies on its own thread, because a slow or missing reader of standard error may delay the command only: a slow
     /// one makes the pipe run full, and one that is gone closes it, as without a pipe in between.
     pub(super) fn follow(mut stream: PipeReader, lines: usize) -> std::io::Result<Self> {
         let kept = Arc::new(Mutex::new(Lines { limit: lines, done: VecDeque::new(), open: Vec::new() }));
@@ -93,7 +93,7 @@ impl Lines {
         }
         let lines = self.done.iter().map(|line| {
             let text = String::from_utf8_lossy(line);
-            // A progress bar overwrites its line; the last state is what was seen.
+            // A progress bar overwrites its line; only its last state is kept.
             text.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_owned()
         });
         lines.collect::<Vec<_>>().join("\n")

@@ -1,4 +1,4 @@
-//! Sends what is spooled: the events of a run in their order, each to the server it was meant for.
+//! Sends the spooled events: those of a run in order, each to its own server.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::folder::{Entry, Spool};
 use crate::documents::shown;
 
-/// How often in a row a server may fail before it is left alone. One event that it cannot handle does not hold up others.
+/// The failures in a row after which no more events are sent to a server. One event that it cannot handle does not stop
+/// the others.
 const FAILURES: u32 = 3;
 
 /// The outcome of one spooled event.
@@ -55,13 +56,13 @@ impl Status {
 /// A server while events are sent to it.
 struct Server {
     failures: u32,
-    /// Why no more events are sent to it.
+    /// The reason why no more events are sent to it.
     left_alone: Option<String>,
 }
 
-/// Sends what is spooled for the servers that are `wanted`, and passes each outcome to `report`. Needs the spool's lock.
+/// Sends the events for the `wanted` servers, and passes each outcome to `report`. Needs the spool's lock.
 ///
-/// The server of `known` gets its token, when it has one; every other server the token in the spool.
+/// The server of `known` gets `known`'s token, if there is one; every other server gets the token in the spool.
 ///
 /// # Errors
 /// When the folder cannot be read.
@@ -73,7 +74,7 @@ pub(crate) async fn send(
     report: &(impl Fn(Line) + Sync),
 ) -> anyhow::Result<()> {
     let mut servers: HashMap<String, Server> = HashMap::new();
-    // Runs with an event that stays: those behind it stay too.
+    // Runs with an event that stays: their later events stay too.
     let mut stopped: HashMap<(String, String, String), String> = HashMap::new();
     let folder = spool.clone();
     for path in blocking(move || folder.files()).await?? {
@@ -155,7 +156,7 @@ async fn send_one(
     Ok(Ok(client.report(&event).await))
 }
 
-/// Runs file work on another thread: a slow disk must not hold up signals and streams.
+/// Runs file work on another thread: a slow disk must not delay signals and streams.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
     Ok(tokio::task::spawn_blocking(work).await?)
 }

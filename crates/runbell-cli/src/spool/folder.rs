@@ -1,4 +1,4 @@
-//! The folder in which events wait: one file for each, that only this user can read, its content sealed.
+//! The spool's folder: a sealed file for each event, which only this user can read.
 //!
 //! A file names server, project, uid, state and time in clear; token and body, which holds the secret params of
 //! notifications, are sealed with the key in a file beside the folder. So a copy of the folder alone reveals no secret.
@@ -21,23 +21,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::documents::shown;
 
-/// How the key is named in what it sealed.
+/// The key's id in sealed texts.
 const KEY_ID: &str = "spool";
 
-/// The end of a spooled event's file name; what is refused gets another one.
+/// The extension of a spooled event's file; a refused event's file gets another one.
 const SPOOLED: &str = "json";
 const REFUSED: &str = "json.refused";
 
-/// Where events wait.
+/// The user's spool.
 #[derive(Debug, Clone)]
 pub(crate) struct Spool {
     folder: PathBuf,
     key: PathBuf,
-    /// Locked by the process that sends. A file of its own, for not every file system locks folders.
+    /// Locked by the process that sends. A separate file, because not every file system can lock folders.
     lock: PathBuf,
 }
 
-/// The right to send what is spooled; given back when dropped.
+/// The right to send the spooled events; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "it is held, not read")] Option<File>);
 
@@ -49,11 +49,11 @@ pub(crate) struct Entry {
     pub(crate) uid: String,
     pub(crate) state: String,
     pub(crate) at: String,
-    /// Base64 of what the key sealed.
+    /// The sealed content, in Base64.
     sealed: String,
 }
 
-/// What is sealed.
+/// The content that is sealed.
 #[derive(Serialize, Deserialize)]
 struct Content {
     token: Option<String>,
@@ -84,7 +84,7 @@ impl Spool {
         shown(&self.folder)
     }
 
-    /// Writes events that `server` does not have. Returns how many are on disk, and why not all of them.
+    /// Writes events that `server` does not have. Returns how many are on disk, and the error if not all are.
     pub(crate) fn add(
         &self,
         events: &[RemoteEvent],
@@ -95,7 +95,7 @@ impl Spool {
         let mut write = || {
             self.prepare()?;
             let keys = self.keys(true)?;
-            // One time for all, so that a clock that is set back does not mix them up.
+            // One time for all, so that a clock that is set back does not change their order.
             let now = SystemClock.now().strftime("%Y%m%dT%H%M%S.%6fZ").to_string();
             for (number, event) in events.iter().enumerate() {
                 let uid: String = event.run().uid().chars().filter(char::is_ascii_alphanumeric).take(64).collect();
@@ -109,14 +109,14 @@ impl Spool {
         (written, outcome)
     }
 
-    /// The right to send what is there; `None` when another process has it.
+    /// The right to send the spooled events; `None` when another process has it.
     ///
     /// # Errors
     /// When the lock's file cannot be opened or locked.
     pub(crate) fn lock(&self) -> anyhow::Result<Option<Lock>> {
         let cannot = || format!("{}: cannot be locked", shown(&self.lock));
         if !self.folder.exists() {
-            // Nothing is there to be sent twice.
+            // Without a folder no event can be sent twice.
             return Ok(Some(Lock(None)));
         }
         let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
@@ -142,7 +142,7 @@ impl Spool {
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|path| {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                // A name with a dot in front is a file that is not written yet.
+                // A name with a leading dot is a file that is not complete yet.
                 name.ends_with(&format!(".{SPOOLED}")) && !name.starts_with('.')
             })
             .collect();
@@ -150,10 +150,10 @@ impl Spool {
         Ok(files)
     }
 
-    /// Reads what a file says in clear.
+    /// Reads the clear part of a file.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// The reason why it cannot be read.
     pub(crate) fn read(&self, path: &Path) -> Result<Entry, String> {
         match fs::symlink_metadata(path) {
             Ok(metadata) if metadata.is_file() => {}
@@ -161,14 +161,14 @@ impl Spool {
             Err(error) => return Err(format!("cannot be read: {error}")),
         }
         let text = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-        // The reader's own words may quote the text.
+        // The parser's message may quote the text.
         serde_json::from_slice(&text).map_err(|_| "is damaged: it is no spooled event".to_owned())
     }
 
-    /// Opens what a file holds sealed: the event, and the token to send it with.
+    /// Opens the sealed part of a file: the event, and the token to send it with.
     ///
     /// # Errors
-    /// Why it cannot be opened.
+    /// The reason why it cannot be opened.
     pub(crate) fn open(&self, entry: &Entry) -> Result<(RemoteEvent, Option<Secret<String>>), String> {
         let damaged = || format!("cannot be opened: it is damaged, or {} is not its key", shown(&self.key));
         let keys = self.keys(false).map_err(|error| format!("cannot be opened: {error:#}"))?;
@@ -182,7 +182,7 @@ impl Spool {
     /// Removes an event that the server has.
     ///
     /// # Errors
-    /// As the file system's; the event is sent again then.
+    /// As the file system's; the event is then sent again.
     pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)?;
         self.sync()
@@ -230,7 +230,7 @@ impl Spool {
         Ok(KeyRing::new([(KEY_ID.to_owned(), key)])?)
     }
 
-    /// Makes a key, unless another process is faster. Returns the one that is there then.
+    /// Makes a key, unless another process is faster. Returns the key in the file.
     fn make_key(&self) -> anyhow::Result<Vec<u8>> {
         let cannot = || format!("{}: cannot be written", shown(&self.key));
         let beside = self.key.parent().unwrap_or(&self.folder);
@@ -249,14 +249,14 @@ impl Spool {
 
     fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let cannot = || format!("{}: cannot be written", self.shown());
-        // Such a file is this user's alone.
+        // Only this user can read such a file.
         let mut file = tempfile::Builder::new().prefix(".").tempfile_in(&self.folder).with_context(cannot)?;
         file.write_all(bytes).and_then(|()| file.as_file().sync_all()).with_context(cannot)?;
         file.persist(self.folder.join(name)).map_err(|error| error.error).with_context(cannot)?;
         self.sync().with_context(cannot)
     }
 
-    /// Brings names to the disk.
+    /// Syncs the folder, so that the names of files survive a crash.
     fn sync(&self) -> io::Result<()> {
         File::open(&self.folder)?.sync_all()
     }
@@ -278,7 +278,7 @@ impl Entry {
         Ok(entry)
     }
 
-    /// What the seal holds together: a token must not be opened for another server than its own.
+    /// The data bound to the seal: a token must not be opened for a server other than its own.
     fn bound(&self) -> String {
         [&self.server, &self.uid, &self.state, &self.at].map(String::as_str).join("\n")
     }

@@ -10,13 +10,13 @@ use crate::{output, server};
 pub(crate) use flush::{Line, Status, send};
 pub(crate) use folder::Spool;
 
-/// Sends what is spooled.
+/// Sends the spooled events.
 pub(crate) async fn flush(args: FlushArgs) -> anyhow::Result<u8> {
     let cx = crate::surroundings::context();
     let known = server::client(args.server.as_deref(), &cx)?;
     let spool = Spool::locate()?;
     let Some(_lock) = spool.lock()? else {
-        output::complain("another runbell is sending what is spooled; try again when it is done");
+        output::complain("another runbell process is sending the spooled events; try again later");
         return Ok(NOT_DELIVERED);
     };
     let lines = std::sync::Mutex::new(Vec::new());

@@ -9,19 +9,19 @@ use runbell::RunState;
 
 use crate::options::{Format, StoreOptions};
 
-/// What every one of these verbs says at its end. Lines are wrapped when they are shown.
+/// The help of each verb with the paragraph that all of them share. Clap wraps the lines.
 macro_rules! help {
     ($($line:literal),*) => {
         concat!(
             $($line, "\n",)*
             "The store is reached over its server's API, with the access token in RUNBELL_TOKEN; or, while no server runs on it, \
              by opening its file with --store, which needs no token.\n\n\
-             Exit codes: 0 done, 1 something was not done, 2 usage or configuration, or there is no server or store to ask."
+             Exit codes: 0 done, 1 an action failed, 2 usage or configuration, or the server or store cannot be reached."
         )
     };
 }
 
-/// Which project.
+/// The option for the project.
 #[derive(Debug, Args)]
 pub(crate) struct Project {
     /// The project.
@@ -35,34 +35,34 @@ pub(crate) enum DeliveriesVerb {
     List(ListArgs),
     /// Show a delivery with its attempts.
     Show(ShowArgs),
-    /// Make finished deliveries again: failed ones, or whichever are named.
+    /// Repeat finished deliveries: the failed ones, or those named by id.
     Replay(ReplayArgs),
-    /// Give up deliveries that wait.
+    /// Cancel waiting deliveries.
     Cancel(CancelArgs),
 }
 
-/// Which deliveries are meant.
+/// Filters on deliveries.
 #[derive(Debug, Args)]
 pub(crate) struct Filters {
-    /// Only those of the run with this uid.
+    /// Only deliveries of the run with this uid.
     #[arg(long, value_name = "U")]
     pub(crate) uid: Option<String>,
-    /// Only those of the notification with this name.
+    /// Only deliveries of the notification with this name.
     #[arg(long, value_name = "N")]
     pub(crate) notification: Option<String>,
-    /// Only those of this kind.
+    /// Only deliveries of this kind.
     #[arg(long, value_name = "K")]
     pub(crate) kind: Option<String>,
-    /// Only those that are in this state themselves.
+    /// Only deliveries with this status.
     #[arg(long, value_name = "S", value_parser = PossibleValuesParser::new(["pending", "leased", "retry", "sent", "failed", "superseded"]))]
     pub(crate) status: Option<String>,
-    /// Only those about this state of a run.
+    /// Only deliveries about this state of a run.
     #[arg(long, value_name = "S", value_parser = PossibleValuesParser::new(RunState::ALL.iter().map(|state| state.as_str())))]
     pub(crate) state: Option<String>,
 }
 
 impl Filters {
-    /// Those that are given, by the API's names.
+    /// The given filters, with their names in the API.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let all = [
             ("uid", &self.uid),
@@ -77,7 +77,7 @@ impl Filters {
 
 #[derive(Debug, Args)]
 #[command(after_help = help!(
-    "JSON is one object on a line for each delivery.",
+    "JSON output has one object on a line for each delivery.",
     ""
 ))]
 pub(crate) struct ListArgs {
@@ -85,7 +85,7 @@ pub(crate) struct ListArgs {
     pub(crate) project: Project,
     #[command(flatten)]
     pub(crate) filters: Filters,
-    /// List at most so many; when there are more, standard error says so.
+    /// List at most N; a message on standard error says if there are more.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     #[command(flatten)]
@@ -113,20 +113,20 @@ pub(crate) struct ShowArgs {
     "  runbell deliveries replay 17 18",
     "  runbell deliveries replay --all --kind slack --state error",
     "",
-    "They are due at once; with --store, as soon as a server opens the store. --all means the youngest 10,000.",
+    "Replayed deliveries are due at once; with --store, as soon as a server opens the store. --all repeats at most the youngest 10,000.",
     ""
 ))]
 pub(crate) struct ReplayArgs {
     /// The deliveries' ids.
     #[arg(value_name = "ID")]
     pub(crate) ids: Vec<i64>,
-    /// All that the filters mean. Without --status they are those that failed; it may be sent or superseded instead.
+    /// All deliveries that match the filters. --status may be failed (the default), sent or superseded.
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) filters: Filters,
-    /// Make new deliveries under new keys, so that a target which knows the old ones takes them as other news. The old ones
-    /// stay as they are.
+    /// Make new deliveries with new keys, so that the target does not drop them as repetitions. The old deliveries do not
+    /// change.
     #[arg(long)]
     pub(crate) new_key: bool,
     #[command(flatten)]
@@ -139,7 +139,7 @@ pub(crate) struct ReplayArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = help!(
-    "What is given up is `superseded`, and can be replayed.",
+    "Cancelled deliveries become `superseded` and can be replayed.",
     ""
 ))]
 pub(crate) struct CancelArgs {
@@ -158,7 +158,7 @@ pub(crate) struct CancelArgs {
 pub(crate) enum SecretsVerb {
     /// List the names of a project's secrets; their values are never shown.
     List(SecretsListArgs),
-    /// Keep a secret, in the place of one with the same name.
+    /// Store a secret; replaces one with the same name.
     Set(SecretsSetArgs),
     /// Delete secrets.
     Delete(SecretsDeleteArgs),
@@ -177,18 +177,18 @@ pub(crate) struct SecretsListArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = help!(
-    "The value is read from standard input unless an option names another place; never from the command line, which everybody on the machine can read. One line break at its end is dropped.",
+    "The value is read from standard input unless an option names another source; never from the command line, which every user of the machine can read. One line break at its end is dropped.",
     "",
     "  printf %s \"$HOOK\" | runbell secrets set SLACK_HOOK -p ml",
     "",
-    "With --store the value is sealed with the keys in RUNBELL_SECRET_KEYS, else with those in the key file, as the server does.",
+    "With --store the value is sealed with the keys in RUNBELL_SECRET_KEYS, else with the keys in the key file, as a server does.",
     ""
 ))]
 pub(crate) struct SecretsSetArgs {
     /// The secret's name.
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) name: String,
-    /// A value after all; refused without being repeated.
+    /// A value on the command line; refused without being quoted.
     #[arg(hide = true)]
     pub(crate) surplus: Vec<OsString>,
     /// Read the value from this file.
@@ -201,7 +201,7 @@ pub(crate) struct SecretsSetArgs {
     pub(crate) project: Project,
     #[command(flatten)]
     pub(crate) store: StoreOptions,
-    /// The key file, where the server's configuration has it (secrets.key_file) [default: the store's file with .key behind].
+    /// The key file, if the server's configuration sets it (secrets.key_file) [default: the store's file name with .key].
     #[arg(long, value_name = "FILE", requires = "store")]
     pub(crate) key_file: Option<PathBuf>,
 }
@@ -220,33 +220,33 @@ pub(crate) struct SecretsDeleteArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokensVerb {
-    /// Make an access token, and print it this once.
+    /// Make an access token and print it once; it cannot be shown again.
     Create(TokensCreateArgs),
-    /// List access tokens, revoked ones among them, without their secret part.
+    /// List access tokens, including revoked ones, without their secret part.
     List(TokensListArgs),
-    /// Revoke access tokens, for good.
+    /// Revoke access tokens; this cannot be undone.
     Revoke(TokensRevokeArgs),
 }
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("scope").args(["admin", "projects"]).required(true).multiple(true))]
 #[command(after_help = help!(
-    "On a terminal, or with --table, the token stands alone on standard output; JSON is an object with `token` and `id`.",
+    "On a terminal, or with --table, standard output has the token only; JSON output is an object with `token` and `id`.",
     "",
     "  RUNBELL_TOKEN=$(runbell tokens create ci -p ml --table)",
     "",
-    "The first token must be an administrator's; from then on the server asks everybody for one. It is made before the first start, or on a server that listens on loopback:",
+    "The first token must be an administrator's; from then on every request needs a token. Make it before the first start, or on a server that listens on loopback:",
     "",
     "  runbell tokens create me --admin --store sqlite://runbell.db",
     ""
 ))]
 pub(crate) struct TokensCreateArgs {
-    /// What the token is for.
+    /// A name for the token's use, such as ci.
     pub(crate) name: String,
-    /// It may do everything, in every project.
+    /// Allow every action in every project.
     #[arg(long)]
     pub(crate) admin: bool,
-    /// A project it is for; may be given more than once. `*` is any.
+    /// A project that the token may use; may be given more than once. `*` means every project.
     #[arg(short, long = "project", value_name = "P")]
     pub(crate) projects: Vec<String>,
     #[command(flatten)]
@@ -276,13 +276,13 @@ pub(crate) struct TokensRevokeArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = help!(
-    "FILE is a SQLite database with everything in it, readable by its owner alone. Secrets in it are sealed, so keep the server's key file too. To restore it, start a server on it, with the key file beside it:",
+    "FILE is a SQLite database with the whole store, readable by its owner only. Its secrets are sealed, so keep the server's key file too. To restore it, start a server on it, with the key file beside it:",
     "",
     "  cp runbell.db.key copy.db.key && runbell serve --store sqlite://copy.db",
     ""
 ))]
 pub(crate) struct BackupArgs {
-    /// The file to make; it must not be there yet.
+    /// The file to make; it must not exist.
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) store: StoreOptions,

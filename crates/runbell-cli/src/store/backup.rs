@@ -18,7 +18,7 @@ pub(crate) async fn backup(args: &BackupArgs) -> anyhow::Result<u8> {
     let unwritten = |error: std::io::Error| anyhow!("{shown}: cannot be written: {}", error.kind());
     let file = std::path::absolute(&args.file).map_err(unwritten)?;
     if file.symlink_metadata().is_ok() {
-        bail!("{shown}: is there already; name another file");
+        bail!("{shown}: exists already; name another file");
     }
     let folder = file.parent().unwrap_or(Path::new("/"));
     // Before the server makes its copy, which may be large.

@@ -162,7 +162,7 @@ async fn cancel(args: CancelArgs) -> anyhow::Result<u8> {
     each(&api, &args.project.project, &args.ids, "cancel", None, args.format).await
 }
 
-/// Does the same to each; one that cannot be done leaves the others alone.
+/// Makes the same request for each; a failure does not affect the others.
 async fn each(
     api: &Api,
     project: &str,

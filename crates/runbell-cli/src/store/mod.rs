@@ -1,4 +1,4 @@
-//! The verbs on a store: deliveries, secrets, tokens, backup. All of them ask the [API](crate::api).
+//! The verbs on a store: deliveries, secrets, tokens, backup. All of them call the [API](crate::api).
 
 pub(crate) mod args;
 mod backup;

@@ -57,7 +57,7 @@ async fn set(args: SecretsSetArgs) -> anyhow::Result<u8> {
     }
     let value = value(&args)?;
     if value.is_empty() {
-        bail!("secrets set: the value is empty; to be rid of a secret there is `runbell secrets delete`");
+        bail!("secrets set: the value is empty; to delete a secret, use `runbell secrets delete`");
     }
     let mut api = Api::open(&args.store, Purpose::Seal, args.key_file.as_deref()).await?;
     api.conceal(&value);
@@ -84,14 +84,14 @@ fn value(args: &SecretsSetArgs) -> anyhow::Result<String> {
     Ok(value)
 }
 
-/// A line that is typed, and not shown. ^C in between leaves it to the shell to show what is typed again, as shells do.
+/// Reads a line from the terminal without echo. After ^C the shell turns the echo on again.
 fn typed(name: &str) -> anyhow::Result<String> {
     let stdin = std::io::stdin();
     let before = termios::tcgetattr(&stdin)?;
     let mut hidden = before.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
     termios::tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
-    output::complain(&format!("type the value of {name}, which is not shown, and Enter"));
+    output::complain(&format!("type the value of {name} (it is not shown) and press Enter"));
     let mut value = String::new();
     let read = stdin.read_line(&mut value);
     termios::tcsetattr(&stdin, OptionalActions::Now, &before)?;
@@ -106,7 +106,7 @@ async fn delete(args: SecretsDeleteArgs) -> anyhow::Result<u8> {
     for name in &unknown {
         output::complain(&format!("{}: there is no such secret", text::one_line(name, 80)));
     }
-    // Without a name the request would mean all of them.
+    // Without a name the request would delete all secrets.
     if !known.is_empty() {
         let query: Vec<String> = known.iter().map(|name| format!("secret={}", percent_encoded(name))).collect();
         let path = format!("projects/{}/secrets?{}", percent_encoded(&args.project.project), query.join("&"));

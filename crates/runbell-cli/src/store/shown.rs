@@ -1,4 +1,4 @@
-//! How answers of the API are shown.
+//! Formats answers of the API.
 
 use serde_json::Value as Json;
 
@@ -6,10 +6,10 @@ use crate::api::Refusal;
 use crate::exit::NOT_DELIVERED;
 use crate::output;
 
-/// Says that one of several things was not done, and goes on.
+/// Prints that one of several actions failed, and goes on.
 ///
 /// # Errors
-/// What concerns all of them.
+/// For a failure that concerns all of them.
 pub(super) fn not_done(name: &str, refusal: Refusal) -> anyhow::Result<u8> {
     match refusal {
         Refusal::NotDone(why) => {

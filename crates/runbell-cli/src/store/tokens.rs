@@ -31,12 +31,12 @@ async fn create(args: TokensCreateArgs) -> anyhow::Result<u8> {
     let api = Api::open(&args.store, Purpose::Begin, None).await?;
     let body = json!({ "name": args.name, "admin": args.admin, "projects": args.projects });
     let made: Json = api.ask("POST", "tokens", Some(&body)).await?;
-    let Some(token) = made["token"].as_str() else { bail!("the answer holds no token; is the URL right?") };
+    let Some(token) = made["token"].as_str() else { bail!("the answer holds no token; check the URL") };
     match args.format.is_table() {
         true => output::print(&format!("{token}\n"))?,
         false => output::print_json(&made)?,
     }
-    output::complain("the token is shown this once; keep it where only its user reads it");
+    output::complain("the token is shown only once; keep it where only its user can read it");
     Ok(DONE)
 }
 

@@ -1,4 +1,4 @@
-//! The one way to cut texts: never inside a grapheme, which readers see as one character (UAX #29).
+//! Cuts texts: never inside a grapheme, which readers see as one character (UAX #29).
 //!
 //! Combining marks, variation selectors, flags and joined emoji stay with the character they belong to.
 

@@ -131,7 +131,7 @@ impl Value {
         }
     }
 
-    /// What this is, in words for a message: "a text", "a list".
+    /// The type in words, for a message: "a text", "a list".
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::Null => "null",

@@ -1,4 +1,4 @@
-//! Messages made of texts that mean something to whoever reads them carelessly.
+//! Messages made of texts that a careless program would interpret: markup, mentions, escapes.
 
 use proptest::prelude::*;
 use runbell_core::value::read;

@@ -1,4 +1,4 @@
-//! The breaker of one destination: a destination that does not answer is left alone, and probed now and then.
+//! The breaker of one destination: a destination that does not answer is held and probed from time to time.
 //!
 //! Pure: time is an argument.
 #![cfg_attr(not(feature = "durable"), allow(dead_code, reason = "only a server has breakers"))]
@@ -8,10 +8,10 @@ use std::time::Duration;
 use runbell_core::{Error, ErrorKind, Timestamp};
 use tokio::time::Instant;
 
-/// How many attempts in a row must not reach a destination before it counts as down.
+/// The attempts in a row that fail to reach a destination before it counts as down.
 const FAILURES: u32 = 5;
 
-/// How long a destination that is down is left alone before the first probe, and at most: the wait doubles with every probe
+/// The wait before the first probe of a destination that is down, and the longest: the wait doubles with every probe
 /// that fails.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -22,7 +22,7 @@ const SLOW: Duration = Duration::from_secs(1);
 /// One destination's breaker.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Breaker {
-    /// The last attempt reached it, and quickly.
+    /// Whether the last attempt reached it, within [`SLOW`].
     is_proved: bool,
     failures: u32,
     down: Option<Down>,
@@ -39,7 +39,7 @@ struct Down {
     is_reported: bool,
 }
 
-/// A breaker's change by an attempt.
+/// The change of a breaker by an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     /// It is down, and probed after so long.
@@ -56,8 +56,8 @@ impl Breaker {
         Breaker { is_proved: false, failures: FAILURES, down: Some(down) }
     }
 
-    /// Whether the destination was reached the last time, and quickly. One that was not may hang, and is given little room
-    /// until it has shown that it does not.
+    /// Whether the last attempt reached the destination quickly. Otherwise the destination may hang, and gets few permits
+    /// until an attempt proves it.
     pub(crate) fn is_proved(&self) -> bool {
         self.is_proved && self.down.is_none()
     }
@@ -73,7 +73,7 @@ impl Breaker {
         Some(if down.is_probed { down.wait } else { down.probe_at.saturating_duration_since(now) })
     }
 
-    /// Notes that a probe is under way: no second one is made beside it.
+    /// Notes that a probe is under way: no second one is made meanwhile.
     pub(crate) fn begin_probe(&mut self) {
         if let Some(down) = &mut self.down {
             down.is_probed = true;
@@ -131,7 +131,7 @@ impl Breaker {
     }
 }
 
-/// Whether an attempt that failed says that nothing answers at its destination. Any response proves that the host is up,
+/// Whether a failed attempt shows that its destination does not answer. Any response proves that the host is up,
 /// except 502–504: a proxy without a backend.
 pub(crate) fn is_unreachable(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)

@@ -1,4 +1,5 @@
-//! Admission: whether an attempt may be made now. One decision for both places, which differ only in how they wait.
+//! Admission: whether an attempt may be made now. One decision for the local and the durable dispatch, which differ only in
+//! how they wait.
 //!
 //! Two limits count: the *destination*'s (permits and breaker) and the *bucket*'s (pace, and holds that the target asked
 //! for). [`Admission::admit`] decides about all of them at once: a permit, a probe or a place in the pace is used up only when
@@ -23,32 +24,32 @@ use tokio::time::{Instant, sleep};
 pub(crate) use breaker::Change;
 use breaker::{Breaker, is_unreachable};
 
-/// How many attempts may be under way to one destination.
+/// The most attempts at once to one destination.
 pub(crate) const PERMITS: usize = 64;
 
-/// How many attempts may be under way to a destination that is not proved. Small against all places together (256), so that
-/// many targets that hang at once leave room for those that do not.
+/// The most attempts at once to a destination that is not proved. Small compared with all slots (256), so that many hanging
+/// targets leave room for healthy ones.
 const UNPROVED: usize = 8;
 
-/// How many probes of destinations that are down are made in a second, and at once, over all destinations.
+/// The most probes in a second over all destinations that are down.
 const PROBES_A_SECOND: usize = 20;
 const PROBES_AT_ONCE: usize = 32;
 
-/// A destination or a bucket that was idle for so long is forgotten.
+/// The idle time after which a destination or a bucket is forgotten.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// How many destinations are known at most, and how many buckets. Users choose the hosts.
+/// The most known destinations, and the most known buckets. A limit is needed because users choose the hosts.
 const MOST: usize = 65_536;
 
-/// What a place allows.
+/// The limits of admission in a process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// How many attempts may be under way to one destination.
+    /// The most attempts at once to one destination.
     pub(crate) permits: usize,
-    /// How many places there are for attempts over all destinations; unproved ones may hold half of them. `None` without such
-    /// a limit, and then without breakers too: in the process of a runner a breaker would turn a quick error into a slow one.
+    /// The slots for attempts over all destinations; unproved ones may hold half of them. `None` means no such limit and no
+    /// breakers: in the process of a runner a breaker would turn a quick error into a slow one.
     pub(crate) places: Option<usize>,
-    /// The longest hold that a target may ask for; a longer one is cut, and the next attempt is answered again.
+    /// The longest hold that a target may ask for; a longer one is cut, and the target answers the next attempt.
     pub(crate) longest_hold: Duration,
 }
 
@@ -84,32 +85,32 @@ struct Destination {
     used: Instant,
 }
 
-/// What the target itself counts by.
+/// The bucket to which the target's limits apply.
 #[derive(Debug)]
 struct Bucket {
-    /// As its latest sender said.
+    /// The pace of its latest sender.
     pace: Option<Pace>,
     /// When the latest sends that keep a pace began.
     recent: VecDeque<Instant>,
     held_until: Option<Instant>,
-    /// Those that wait here, in order.
+    /// The waiting attempts, in order.
     line: Arc<tokio::sync::Mutex<()>>,
     waiting: usize,
     used: Instant,
 }
 
-/// Why no attempt may be made now.
+/// The reason why no attempt may be made now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// All permits are in use, or all places for unproved destinations.
+    /// All permits are in use, or all slots for unproved destinations.
     Busy,
     /// The destination is down; a probe may be made after so long.
     Down(Duration),
-    /// The bucket's pace, or its target's own wish, allows the next send after so long.
+    /// The bucket's pace or its target's Retry-After allows the next send after so long.
     Paced(Duration),
 }
 
-/// The right to one attempt; given back when dropped.
+/// The permit for one attempt; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     admission: Arc<Admission>,
@@ -127,12 +128,12 @@ pub(crate) struct Expected {
     is_unproved: bool,
 }
 
-/// What an attempt said about its destination and its bucket.
+/// The news of an attempt about its destination and its bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Signal {
     /// The destination went down, or came up.
     pub(crate) destination: Option<Change>,
-    /// The target wants nothing more from the bucket for so long.
+    /// The target asks for no more sends of the bucket for so long.
     pub(crate) bucket: Option<Duration>,
 }
 
@@ -145,7 +146,7 @@ impl Admission {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one decision: the right to one attempt now, or why not. Nothing is used up by a refusal.
+    /// The one decision: a permit for one attempt now, or the reason against it. A refusal uses neither permit nor pace.
     pub(crate) fn admit(
         self: &Arc<Self>,
         flow: Flow,
@@ -207,7 +208,7 @@ impl Admission {
         permits.min(UNPROVED).saturating_sub(used).min(left)
     }
 
-    /// Waits until an attempt may be made. Those that wait for one bucket are admitted in the order of their calls.
+    /// Waits until an attempt may be made. Attempts that wait for one bucket are admitted in the order of their calls.
     pub(crate) async fn permit(self: &Arc<Self>, flow: Flow, limits: &Limits) -> Permit {
         if let Ok(permit) = self.admit(flow, limits, None) {
             return permit;
@@ -234,7 +235,7 @@ impl Admission {
         }
     }
 
-    /// Notes what an attempt came to.
+    /// Notes the outcome of an attempt.
     pub(crate) fn record(&self, permit: Permit, limits: &Limits, failed: Option<&Error>) -> Signal {
         let now = Instant::now();
         let took = now.saturating_duration_since(permit.began);
@@ -461,7 +462,7 @@ impl State {
         }
     }
 
-    /// Forgets what was idle for long; at most once in a minute, and whenever there are too many.
+    /// Forgets idle destinations and buckets; at most once in a minute, and whenever there are too many.
     fn forget_idle(&mut self, now: Instant) {
         let is_full = self.destinations.len() >= MOST || self.buckets.len() >= MOST;
         let is_recent = self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < Duration::from_secs(60));
@@ -634,7 +635,7 @@ mod tests {
 
     #[cfg(feature = "durable")]
     #[tokio::test(start_paused = true)]
-    async fn a_share_is_what_the_pace_and_the_hold_leave() {
+    async fn a_share_follows_the_pace_and_the_hold() {
         let admission = admission(64, Some(32));
         let pace = Some(Pace { count: 4, period: Duration::from_secs(8) });
         let limits = Limits { pace, bucket: Some("hook".into()), ..Limits::of("h:1") };
@@ -683,7 +684,7 @@ mod tests {
 
     #[cfg(feature = "durable")]
     #[tokio::test(start_paused = true)]
-    async fn what_only_memory_calls_down_gets_one_through() {
+    async fn a_destination_down_only_in_memory_lets_one_delivery_through() {
         let admission = admission(64, Some(32));
         let limits = Limits::of("h:1");
         let destination = flow(&limits).destination;

@@ -1,4 +1,4 @@
-//! Alarms: the operator is notified of deliveries that failed for good, by deliveries that follow from them.
+//! Alarms: deliveries that notify the operator of deliveries that failed for good.
 //!
 //! Pure. The store makes them in the transaction that records the failure, so that none is lost and none is made twice.
 
@@ -13,7 +13,7 @@ use super::conceal::Vault;
 /// The project that alarms belong to. Users' projects cannot have this name, and its own failures raise no alarm.
 pub(super) const PROJECT: &str = "_runbell";
 
-/// How long a name may be in an alarm's text.
+/// The longest name in an alarm's text.
 const NAME: usize = 80;
 
 /// A delivery that may fail for good.
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_alarm_says_what_was_not_delivered_and_why() {
+    fn an_alarm_names_the_failed_delivery_and_its_reason() {
         let mut delivery = Subjected {
             id: 7,
             fence: 3,

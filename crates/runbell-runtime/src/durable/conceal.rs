@@ -21,7 +21,7 @@ const FLOW_KEY: &str = "flow-key";
 /// How many secrets are sealed again at a time.
 const BATCH: usize = 100;
 
-/// Where secrets are: sealed in the store, opened with the operator's keys.
+/// The secrets: sealed in the store, opened with the operator's keys.
 #[derive(Clone)]
 pub(super) struct Vault {
     store: Arc<dyn Store>,
@@ -34,8 +34,8 @@ impl Vault {
     }
 
     /// The notification as it is registered, its secret params sealed apart. A reference to a project's secret stays one.
-    /// What its message and its condition repeat of `known` secrets, or of its own, is redacted: neither would see it
-    /// in clear anyway.
+    /// Secrets (`known` ones and its own) in its message and its condition are redacted: neither would see them in clear
+    /// anyway.
     ///
     /// # Errors
     /// When a secret cannot be sealed.
@@ -82,7 +82,7 @@ impl Vault {
         self.open(project, registered, sealed.as_deref())
     }
 
-    /// The notification with its secret params in clear, given what they were sealed to.
+    /// The notification with its secret params in clear, given the sealed text.
     ///
     /// # Errors
     /// [`ErrorKind::SecretNotFound`] when the secret is not there or cannot be opened.
@@ -154,7 +154,7 @@ impl Vault {
         let kept = self.store.flow_key(seal(&fresh)?).await.map_err(no_answer)?;
         let opened = self.keys.open(OWN_PROJECT, FLOW_KEY, &kept).ok();
         let Some(key) = opened.as_deref().and_then(bytes_of) else {
-            tracing::warn!("the key of stored destinations cannot be opened; another one takes its place");
+            tracing::warn!("the key of stored destinations cannot be opened; a new one replaces it");
             self.store.put_flow_key(seal(&fresh)?, true).await.map_err(no_answer)?;
             return Ok(FlowKey::new(fresh));
         };
@@ -204,7 +204,7 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
-/// The object as it is stored and given back.
+/// The object in the form that is stored and returned.
 fn document(notification: &Notification, secret_params: Map, secrets: &SecretValues) -> Value {
     let mut document = fields(notification);
     for (field, text) in [("message", &notification.message), ("condition", &notification.condition)] {

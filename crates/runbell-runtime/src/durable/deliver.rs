@@ -1,4 +1,4 @@
-//! Attempts a leased delivery, and records how the attempt ended.
+//! Attempts a leased delivery, and records the outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::redact::redact;
 /// How long a lease lasts: 15 s longer than the longest attempt (60 s).
 pub(super) const LEASE: Duration = Duration::from_secs(60 + 15);
 
-/// How long to leave a store alone that does not answer.
+/// The pause after a store did not answer.
 pub(super) const STORE_DOWN: Duration = Duration::from_secs(1);
 
 /// How many overdue deliveries are leased at a time.
@@ -33,13 +33,13 @@ const OVERDUE: usize = 100;
 
 /// A leased delivery.
 pub(super) enum Deliverable {
-    /// Everything that its attempt needs is at hand.
+    /// All inputs of its attempt are in memory.
     AtHand { job: Job, ready: Arc<ReadyNotification>, plan: Arc<Plan> },
     /// It was read from the store.
     Stored(Box<LeasedDelivery>),
 }
 
-/// What one lease came to.
+/// The result of one lease.
 struct Course {
     /// The kind; empty when the sender could not be built.
     kind: &'static str,
@@ -49,7 +49,7 @@ struct Course {
     holds: Vec<HoldChange>,
 }
 
-/// Attempts leased deliveries, and records how the attempts ended.
+/// Attempts leased deliveries, and records the outcomes.
 pub(super) struct Deliverer {
     pub(super) resources: Resources,
     pub(super) links: Links,
@@ -61,7 +61,7 @@ pub(super) struct Deliverer {
 }
 
 impl Deliverer {
-    /// Makes one attempt of a leased delivery, if it is admitted, and records what came of it. Returns its destination.
+    /// Makes one attempt of a leased delivery, if it is admitted, and records the outcome. Returns its destination.
     pub(super) async fn deliver(&self, lease: Lease, what: Deliverable, expected: Expected) -> FlowHash {
         let (began, created_before) = (Instant::now(), lease.progress.age);
         let made = self.attempt(&lease, &what, expected).await;
@@ -89,12 +89,12 @@ impl Deliverer {
         made.flow.destination
     }
 
-    /// Gives back a lease without an attempt.
+    /// Returns a lease without an attempt.
     pub(super) async fn hand_back(&self, leased: LeasedDelivery) {
         let held = Held { after: Duration::ZERO, down: None };
         let completion = self.completion(leased.lease, leased.flow, Outcome::Held(held));
         if let Err(error) = self.resources.store.complete(completion).await {
-            tracing::warn!(id = leased.lease.id, %error, "a lease is not given back, and runs out");
+            tracing::warn!(id = leased.lease.id, %error, "a lease cannot be returned; it will expire");
         }
     }
 
@@ -111,8 +111,8 @@ impl Deliverer {
         }
     }
 
-    /// Records how an attempt ended. A store that takes nothing, as on a full disk, is asked again for as long as the lease
-    /// lasts: an attempt that is not recorded is made again.
+    /// Records the outcome of an attempt. A store that refuses writes, as on a full disk, is asked again until the lease ends:
+    /// an attempt that is not recorded is repeated.
     async fn record(&self, completion: Completion) -> StoreResult<Recorded> {
         let until = Instant::now() + LEASE / 2;
         loop {
@@ -282,7 +282,7 @@ impl Deliverer {
     }
 }
 
-/// What logs and alarms say of a delivery.
+/// The fields of a delivery in logs and alarms.
 struct About<'a> {
     project: &'a str,
     uid: Option<&'a str>,
@@ -316,7 +316,7 @@ impl<'a> About<'a> {
     }
 }
 
-/// How a refusal is recorded: the delivery waits, and no attempt is counted.
+/// Records a refusal: the delivery waits, and no attempt is counted.
 fn held(refusal: Refusal, flow: Flow) -> (Held, Vec<HoldChange>) {
     let held = |after| Held { after, down: None };
     match refusal {

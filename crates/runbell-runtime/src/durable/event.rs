@@ -1,4 +1,4 @@
-//! Events: runs that enter a state, as clients report them.
+//! Events: clients report that a run entered a state.
 
 use runbell_core::{
     Finding, FindingCode, Level, Look, Map, Result, RunSnapshot, RunState, Timestamp, Transition, Value, text,
@@ -9,13 +9,13 @@ use super::Dispatcher;
 use super::fault::{EventError, Taken};
 use super::intake::{Change, Evaluate};
 
-/// How long what names a run may be, in bytes.
+/// The longest name, uid or project of a run, in bytes.
 const LONGEST_NAME: usize = 1_024;
 
-/// How long the word for a state may be, in bytes.
+/// The longest word for a state, in bytes.
 const LONGEST_STATE: usize = 64;
 
-/// A run's entering a state, as it is reported to a server.
+/// The report to a server that a run entered a state.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// The project.
@@ -28,19 +28,19 @@ pub struct Event {
     pub steps: Vec<Value>,
     /// A new list of notifications; `None` keeps the registered one.
     pub notifications: Option<Value>,
-    /// The state it entered; `None` for the document's own.
+    /// The state that the run entered; `None` for the state in the document.
     pub state: Option<RunState>,
-    /// When; `None` for the document's own time, else now.
+    /// The time of the transition; `None` for the time in the document, else now.
     pub at: Option<Timestamp>,
 }
 
 impl Dispatcher {
-    /// Takes an event in. When this returns, everything that follows from it is on disk.
+    /// Accepts an event. When this returns, its version, verdicts and deliveries are on disk.
     ///
     /// The same event reported again changes nothing: its deliveries have the same keys.
     ///
     /// # Errors
-    /// See [`EventError`]; whatever it is, nothing was kept.
+    /// See [`EventError`]; after an error nothing was stored.
     pub async fn take_in(&self, event: Event) -> Result<Taken, EventError> {
         let Event { project, uid, run, steps, notifications, state, at } = event;
         let run = document(&project, &uid, None, run, "run")?;
@@ -69,7 +69,7 @@ impl Dispatcher {
     }
 }
 
-/// A run's document: of the run that the path names. What of its identity is missing is filled in.
+/// The document of the run that the path names. Missing parts of its identity are filled in.
 pub(super) fn document(
     project: &str,
     uid: &str,
@@ -116,7 +116,7 @@ fn identify(
                 metadata.insert(name.to_owned(), Value::from(wanted));
             }
             Some(_) => {
-                let message = format!("must be that of the path, `{}`", text::one_line(wanted, 80));
+                let message = format!("must be `{}`, as in the path", text::one_line(wanted, 80));
                 return Err((FindingCode::WrongValue, name, message));
             }
         }

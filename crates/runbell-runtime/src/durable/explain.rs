@@ -9,17 +9,17 @@ use super::resources::Resources;
 use crate::decide::Plan;
 use crate::explain::Explanation;
 
-/// How many decisions are returned.
+/// The number of decisions that are returned.
 const HISTORY: usize = 200;
 
-/// What a stored run's notifications come to.
+/// The decisions about a stored run's notifications.
 #[derive(Debug)]
 pub struct Explained {
-    /// The state the run is in.
+    /// The run's current state.
     pub state: String,
-    /// What is decided about each registered notification if it is pushed now, with its kind.
+    /// The decision about each registered notification if it is pushed now, with its kind.
     pub now: Vec<(Explanation, String)>,
-    /// What was decided, the latest first.
+    /// The past decisions, the latest first.
     pub history: Vec<VerdictRecord>,
 }
 
@@ -33,7 +33,7 @@ impl Dispatcher {
         let stored = store.run(key).await?.ok_or(EventError::NoRun)?;
         let latest = store.latest(key).await?;
         let history = store.verdicts(key, HISTORY).await?;
-        // With what became of each, so that what was delivered is not said to be sent again.
+        // With the outcome of each, so that finished deliveries are not shown as sent again.
         let run = RunSnapshot::step(self.shown(&stored, &latest)?);
         let mut transition = Transition::current(run, self.intake.resources.now());
         transition.state = stored.state.parse().unwrap_or(RunState::Unknown);

@@ -1,20 +1,20 @@
-//! What became of an event, and why an event is refused.
+//! The result of an event, and the reasons of a refusal.
 
 use runbell_core::{Error, FindingCode, Findings, RunState};
 use runbell_store::StoreError;
 
-/// What became of an event.
+/// The result of an accepted event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
-    /// The run's version now.
+    /// The run's version after the event.
     pub version: i64,
-    /// The deliveries that follow, by their ids.
+    /// The ids of the new deliveries.
     pub deliveries: Vec<i64>,
     /// Each notification's name, and the rule that decided about it.
     pub verdicts: Vec<(String, &'static str)>,
 }
 
-/// Why something was not taken in. Nothing of it is kept then.
+/// The reason why a change was refused. None of it is stored.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum EventError {
@@ -24,12 +24,12 @@ pub enum EventError {
     NoRun,
     /// A run that has ended does not start again, unless its `retry_count` rises.
     Ended {
-        /// The state it is in.
+        /// The run's current state.
         from: RunState,
-        /// The state it would enter.
+        /// The refused state.
         to: RunState,
     },
-    /// The store does not take it now; report it again.
+    /// The store does not answer now; report the event again.
     Store(StoreError),
     /// A fault of Runbell's.
     Internal(Error),

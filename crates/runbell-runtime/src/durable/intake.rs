@@ -1,4 +1,5 @@
-//! Accepts changes of runs: decides about every registered notification, and stores what follows in one commit.
+//! Accepts changes of runs: decides about every registered notification, and stores the decisions and deliveries in one
+//! commit.
 
 use std::sync::Arc;
 
@@ -18,14 +19,14 @@ use super::worker::{Reserved, Worker};
 use crate::decide::{Decision, Entry, Plan, secrets_of};
 use crate::ready::ReadyNotification;
 
-/// How often a change is decided again when the run changes meanwhile.
+/// The most times that a change is decided again because the run changed meanwhile.
 const ROUNDS: usize = 8;
 
-/// How long a notification's name and its message may be, in bytes.
+/// The longest name and the longest message of a notification, in bytes.
 const LONGEST_NAME: usize = 253;
 const LONGEST_MESSAGE: usize = 32 * 1024;
 
-/// How many notifications a run may have.
+/// The most notifications of a run.
 const NOTIFICATIONS: usize = 100;
 
 /// Accepts changes of runs. Cheap to clone.
@@ -41,24 +42,24 @@ pub(super) struct Change {
     pub(super) run: RunSnapshot,
     /// The documents of its workflow's steps.
     pub(super) steps: Vec<RunSnapshot>,
-    /// The state it is in now.
+    /// The run's current state.
     pub(super) state: RunState,
     /// The word for it: an unknown one is kept.
     pub(super) word: String,
-    /// When it entered it.
+    /// The time at which the run entered the state.
     pub(super) at: Timestamp,
     /// A new list of notifications; `None` keeps the registered one.
     pub(super) notifications: Option<Value>,
     /// Whether its notifications are decided about.
     pub(super) evaluate: Evaluate,
-    /// Whose words targets show.
+    /// The look of messages: MLRun's or Runbell's.
     pub(super) look: Look,
 }
 
 /// Whether a change is news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Evaluate {
-    /// It is: the run entered a state, or a caller asks for what it owes.
+    /// It is: the run entered a state, or a caller pushes its notifications.
     Always,
     /// Only if the new list replaces unfinished deliveries about the present state.
     IfReplaced,
@@ -67,7 +68,7 @@ pub(super) enum Evaluate {
 }
 
 impl Change {
-    /// The run's being in the state that its document says.
+    /// The change to the state that the run's document has.
     pub(super) fn current(run: RunSnapshot, now: Timestamp, evaluate: Evaluate, look: Look) -> Self {
         let Transition { run, state, at, .. } = Transition::current(run, now);
         let word = run.state_word().to_owned();
@@ -75,7 +76,7 @@ impl Change {
     }
 }
 
-/// The notifications a change is decided about.
+/// The notifications for which a change is decided.
 struct Concerned {
     /// Set when they are a new list.
     list: Option<Vec<RegisteredNotification>>,
@@ -84,12 +85,12 @@ struct Concerned {
     generation: i64,
 }
 
-/// What is decided about one notification, and everything that follows.
+/// The decision about one notification, with its delivery.
 struct Decided {
     name: String,
     verdict: Verdict,
     job: Option<Job>,
-    /// Set when the attempt can be made with what is at hand.
+    /// Set when the attempt can be made from memory.
     ready: Option<Arc<ReadyNotification>>,
     /// Room for that attempt.
     reserved: Option<Reserved>,
@@ -103,10 +104,10 @@ struct Prepared {
 }
 
 impl Intake {
-    /// Makes a change. When this returns, everything that follows from it is on disk.
+    /// Makes a change. When this returns, its version, verdicts and deliveries are on disk.
     ///
     /// `make` is called with the run as it is stored, again whenever another change came in between. With `is_new` the run is
-    /// taken for an unknown one at first, without a look at the store.
+    /// assumed to be unknown at first, without a query to the store.
     pub(super) async fn change(
         &self,
         key: &RunKey,
@@ -203,7 +204,7 @@ impl Intake {
         }
     }
 
-    /// Whether to send, why, and what.
+    /// Decides whether to send, with the reason and the job.
     pub(super) fn verdict(&self, plan: &Plan, entry: &Entry, look: Look) -> Decision {
         match entry {
             Ok(ready) if self.is_here_only(ready.kind) => Decision { verdict: Reason::HereOnlyKind.into(), job: None },
@@ -218,7 +219,7 @@ impl Intake {
         }
     }
 
-    /// What the change is decided about: the list it brings, or the registered one.
+    /// The notifications for which the change is decided: its own list, or the registered one.
     async fn concerned(
         &self,
         project: &str,
@@ -249,7 +250,7 @@ impl Intake {
         Ok(Concerned { list: Some(list), secrets, entries, generation: generation + 1 })
     }
 
-    /// Reads a new list of notifications, and finds everything that is wrong with it.
+    /// Reads a new list of notifications, with all its findings.
     async fn read_list(&self, project: &str, document: &Value, look: Look) -> Result<NewList, EventError> {
         let (notifications, mut found) = Notification::parse_list(document);
         let mut below = Findings::default();
@@ -333,7 +334,7 @@ fn stays_ended(stored: &StoredRun, change: &Change) -> Result<(), EventError> {
     Ok(())
 }
 
-/// What is too long of a notification's own texts.
+/// The faults of a notification's texts that are too long.
 fn too_long(notification: &Notification) -> Findings {
     let mut found = Findings::default();
     for (field, text, most) in

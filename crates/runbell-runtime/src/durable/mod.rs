@@ -1,7 +1,7 @@
-//! Durable delivery: accepts transitions, stores what follows, delivers it whatever dies in between.
+//! Durable delivery: accepts transitions, stores their deliveries, and delivers them, also after a crash.
 //!
-//! [`Dispatcher::take_in`] answers once everything that follows is on disk. A worker leases what is due, attempts it as local
-//! dispatch does, and records how the attempt ended; the leases of a dead process end.
+//! [`Dispatcher::take_in`] answers once the deliveries are on disk. A worker leases due deliveries, attempts them as local
+//! dispatch does, and records the outcomes; the leases of a dead process end.
 
 mod alarm;
 mod conceal;
@@ -33,7 +33,7 @@ pub use options::{AttemptResult, Attempted, DispatcherOptions, Observer};
 use resources::Resources;
 use worker::Worker;
 
-/// Takes transitions in and delivers them. Cheap to clone; all clones are one dispatcher.
+/// Accepts transitions and delivers them. Cheap to clone; all clones are one dispatcher.
 #[derive(Clone)]
 pub struct Dispatcher {
     intake: Intake,
@@ -41,8 +41,8 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher that delivers what the store holds; call it inside a tokio runtime. `cx` should be
-    /// [`BuildContext::server`]'s, or users' notifications read the operator's environment.
+    /// A dispatcher that delivers from the store; call it inside a tokio runtime. `cx` should be [`BuildContext::server`]'s;
+    /// otherwise users' notifications read the operator's environment.
     ///
     /// # Errors
     /// As [`at_rest`](Self::at_rest).
@@ -58,7 +58,7 @@ impl Dispatcher {
         Ok(dispatcher)
     }
 
-    /// A dispatcher that only changes and reads what the store holds, until [`deliver`](Self::deliver) is called.
+    /// A dispatcher that only reads and changes the store, until [`deliver`](Self::deliver) is called.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -77,7 +77,7 @@ impl Dispatcher {
         Ok(Dispatcher { intake: Intake { resources, worker: worker.clone() }, worker })
     }
 
-    /// Starts to deliver what the store holds. Once; call it inside a tokio runtime.
+    /// Starts to deliver from the store. Call it once, inside a tokio runtime.
     pub fn deliver(&self) {
         tokio::spawn(self.worker.clone().serve());
     }
@@ -92,17 +92,17 @@ impl Dispatcher {
         &self.intake.resources.preparer.registry
     }
 
-    /// Everything that is wrong or odd with a notification, each with its field's path.
+    /// All faults and warnings of a notification, each with its field's path.
     pub fn check(&self, notification: &Notification) -> Findings {
         self.intake.resources.preparer.check(notification)
     }
 
-    /// A document free of what `secret_params` inside it hold.
+    /// A document without the secrets of the `secret_params` inside it.
     pub fn clean(&self, document: Value) -> Value {
         self.intake.resources.clean(document)
     }
 
-    /// Keeps secrets of a project, sealed. Their names must not be internal ones.
+    /// Stores secrets of a project, sealed. Their names must not be internal ones.
     ///
     /// # Errors
     /// [`EventError::Store`] and [`EventError::Internal`].
@@ -110,7 +110,7 @@ impl Dispatcher {
         self.intake.resources.vault.put(project, secrets).await
     }
 
-    /// Seals every secret again that was sealed with another key than the first. Returns how many, and how many there are
+    /// Seals every secret again that was sealed with a key other than the first. Returns their number, and the number of those
     /// that no key opens.
     ///
     /// # Errors
@@ -119,8 +119,8 @@ impl Dispatcher {
         self.intake.resources.vault.reseal().await
     }
 
-    /// Takes no more deliveries up and waits up to `deadline` for those under way. What is not finished by then stays in the
-    /// store, and is delivered by the next dispatcher that opens it.
+    /// Starts no more deliveries and waits up to `deadline` for those under way. Unfinished deliveries stay in the store; the
+    /// next dispatcher that opens it delivers them.
     pub async fn stop(&self, deadline: Duration) {
         self.worker.stop(deadline).await;
     }
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_a_caller_who_left_was_promised_wakes_the_worker() {
+    async fn an_event_wakes_the_worker_although_its_caller_has_left() {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite://{}", folder.path().join("runbell.db").display());
         let store = runbell_store::open(&url, Arc::new(FixedClock::default())).await.expect("opened");

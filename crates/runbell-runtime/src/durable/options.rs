@@ -1,4 +1,4 @@
-//! How a dispatcher works, and what it shows of its work.
+//! The options of a dispatcher, and the events for its observer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use runbell_core::{ErrorKind, Map, Notification, RetryPolicy};
 /// Called with every attempt that was made, for metrics. Must not block.
 pub type Observer = Arc<dyn Fn(&Attempted) + Send + Sync>;
 
-/// An attempt that was made, in figures.
+/// The figures of an attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempted {
     /// The kind of notification; empty when it could not be made ready.
     pub kind: &'static str,
-    /// How it ended.
+    /// The outcome.
     pub outcome: AttemptResult,
-    /// Of a failed one.
+    /// The error's kind of a failed attempt.
     pub error: Option<ErrorKind>,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
-    /// How long ago the delivery was taken in.
+    /// The time since the delivery was accepted.
     pub since_accepted: Duration,
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AttemptResult {
     /// The target took it.
@@ -33,20 +33,20 @@ pub enum AttemptResult {
     Retry,
     /// It failed for good.
     Failed,
-    /// It failed, and newer news or another list took its place.
+    /// It failed, and newer news or another list replaced it.
     Superseded,
 }
 
-/// How a dispatcher works.
+/// The options of a dispatcher.
 #[derive(Clone)]
 pub struct DispatcherOptions {
-    /// When to try again. Default [`RetryPolicy::server`].
+    /// The retry policy. Default [`RetryPolicy::server`].
     pub retry: RetryPolicy,
-    /// How many attempts may be under way, all destinations together. Default 256.
+    /// The most attempts at once, over all destinations. Default 256.
     pub at_once: usize,
-    /// Where messages link to. Default nowhere.
+    /// The URL of the UI that messages link to. Default none.
     pub ui_url: String,
-    /// Params that fill in what notifications leave out, by kind: SMTP defaults.
+    /// Default params by kind, for notifications that leave them out: SMTP defaults.
     pub defaults: BTreeMap<String, Map>,
     /// Notifications to the operator about deliveries that failed for good. Default none.
     pub on_failure: Vec<Notification>,

@@ -1,4 +1,4 @@
-//! What durable delivery works with.
+//! The resources of durable delivery.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::decide::Entry;
 use crate::ready::{Preparer, Unusable};
 use crate::redact::redact;
 
-/// What durable delivery works with. Cheap to clone.
+/// The resources of durable delivery. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Resources {
     pub(super) store: Arc<dyn Store>,
@@ -23,7 +23,7 @@ impl Resources {
         self.preparer.cx.clock.now()
     }
 
-    /// A notification made ready, or why it is unusable.
+    /// A notification made ready, or the reason why it is unusable.
     pub(super) fn prepare(&self, notification: Notification, look: Look) -> Entry {
         let (name, kind) = (notification.name.clone(), notification.kind.clone());
         let given = notification.secret_params.clone();
@@ -61,7 +61,7 @@ impl Resources {
         entries
     }
 
-    /// A document that is no run's, free of what `secret_params` inside it hold.
+    /// A document other than a run's, without the secrets of the `secret_params` inside it.
     pub(super) fn clean(&self, mut document: Value) -> Value {
         let mut secrets = SecretValues::default();
         own_secrets(&RunSnapshot::step(document.clone()), &mut secrets);
@@ -70,7 +70,7 @@ impl Resources {
     }
 }
 
-/// What the notifications inside a run keep secret. They are not registered, but their secrets must not be stored.
+/// The secrets of the notifications inside a run. They are not registered, but their secrets must not be stored.
 pub(super) fn own_secrets(run: &RunSnapshot, secrets: &mut SecretValues) {
     for notification in run.notifications().and_then(Value::as_list).into_iter().flatten() {
         let reference = notification.at(&["secret_params", runbell_core::SECRET_KEY]).is_some();

@@ -1,4 +1,4 @@
-//! Runs as MLRun's SDK stores, changes and reads them, and what their notifications come to.
+//! Runs as MLRun's SDK stores, changes and reads them, and the decisions about their notifications.
 
 use runbell_core::{FindingCode, Look, Map, Result, RunSnapshot, RunState, Value, text, value};
 use runbell_store::{DeliveryRecord, DeliveryState, RunKey, StoredRun};
@@ -9,15 +9,15 @@ use super::fault::{EventError, Taken};
 use super::intake::{Change, Evaluate};
 use super::resources::read_document;
 
-/// How long a reason may be in `status.notifications`: MLRun's column holds 255 characters.
+/// The longest reason in `status.notifications`: MLRun's column holds 255 characters.
 const REASON: usize = 255;
 
 impl Dispatcher {
     /// Stores a run. Entering another state is a transition, and its registered notifications are decided about;
-    /// `spec.notifications` inside it register nothing, for the SDK that stored it sends them by itself.
+    /// `spec.notifications` inside it are not registered, because the SDK that stored it sends them itself.
     ///
     /// # Errors
-    /// See [`EventError`]; whatever it is, nothing was kept.
+    /// See [`EventError`]; after an error nothing was stored.
     pub async fn store_run(&self, key: &RunKey, run: Value) -> Result<Taken, EventError> {
         let run = document(&key.project, &key.uid, Some(key.iteration), run, "")?;
         self.intake
@@ -31,7 +31,7 @@ impl Dispatcher {
     /// Changes fields of a run, each named by its dotted path: `{"status.state": "completed"}`.
     ///
     /// # Errors
-    /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`]; whatever it is, nothing was kept.
+    /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`]; after an error nothing was stored.
     pub async fn update_run(&self, key: &RunKey, changes: &Map) -> Result<Taken, EventError> {
         self.intake
             .change(key, false, |stored, now| {
@@ -47,11 +47,11 @@ impl Dispatcher {
             .await
     }
 
-    /// Registers a run's list of notifications. An equal list changes nothing; another one takes the place of what is not yet
-    /// delivered, and is decided about at once only if it did so for the run's present state.
+    /// Registers a run's list of notifications. An equal list changes nothing. Another list supersedes the unfinished deliveries
+    /// of the old one, and is decided at once only if one of them was about the run's current state.
     ///
     /// # Errors
-    /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`]; whatever it is, nothing was kept.
+    /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`]; after an error nothing was stored.
     pub async fn set_notifications(&self, key: &RunKey, list: &Value) -> Result<Taken, EventError> {
         self.intake
             .change(key, false, |stored, now| {
@@ -62,7 +62,7 @@ impl Dispatcher {
             .await
     }
 
-    /// Decides about a run's registered notifications for the state it is in. What was delivered is not delivered again.
+    /// Decides about a run's registered notifications for its current state. Finished deliveries are not repeated.
     ///
     /// # Errors
     /// [`EventError::NoRun`] for an unknown run, and others of [`EventError`].
@@ -70,8 +70,8 @@ impl Dispatcher {
         self.intake.change(key, false, |stored, now| present(stored, now, Evaluate::Always)).await
     }
 
-    /// A run's document as it is shown: with the registered notifications, and what became of each in
-    /// `status.notifications`, when there are any.
+    /// A run's document as the API returns it: with the registered notifications, if there are any, and the outcome of each in
+    /// `status.notifications`.
     ///
     /// # Errors
     /// [`EventError::Internal`] when the stored document cannot be read.
@@ -92,7 +92,7 @@ impl Dispatcher {
     }
 }
 
-/// How a notification stands, for those who know MLRun's three words.
+/// The state of a notification in MLRun's three words.
 fn status(last: Option<&DeliveryRecord>) -> Map {
     let word = match last.map(|last| last.status) {
         None | Some(DeliveryState::Pending | DeliveryState::Leased | DeliveryState::Retry) => "pending",
@@ -129,14 +129,14 @@ fn present(stored: Option<&StoredRun>, now: runbell_core::Timestamp, evaluate: E
     Ok(change)
 }
 
-/// A run that enters another state, or the same one in another try, is news to those who are registered.
+/// Whether a run entered another state, or the same one in another try: then its notifications are decided.
 fn news(stored: Option<&StoredRun>, run: &RunSnapshot) -> Evaluate {
     let Some(stored) = stored else { return Evaluate::Never };
     let retries = || value::read(&stored.document).map_or(0, |known| RunSnapshot::step(known).retry_count());
     if stored.state != run.state_word() || run.retry_count() > retries() { Evaluate::Always } else { Evaluate::Never }
 }
 
-/// Sets what a dotted path names, making the objects on the way.
+/// Sets the value at a dotted path, and makes missing objects on the way.
 fn set(document: &mut Value, path: &str, value: Value) -> Result<(), EventError> {
     let mut place = document;
     let parts: Vec<&str> = path.split('.').collect();
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dotted_paths_make_what_is_missing() {
+    fn dotted_paths_make_missing_objects() {
         let mut document = value::read(r#"{"status": {"state": "running"}, "spec": null, "n": 1}"#).expect("JSON");
         for (path, value) in [("status.state", "completed"), ("status.a.b", "x"), ("spec.c", "y"), ("new", "z")] {
             set(&mut document, path, Value::from(value)).expect("set");

@@ -1,4 +1,4 @@
-//! Claims what is due, and starts its attempts.
+//! Claims due deliveries, and starts their attempts.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,13 +19,13 @@ use crate::decide::Plan;
 use crate::flag::Flag;
 use crate::ready::ReadyNotification;
 
-/// How many deliveries are leased at a time.
+/// The most deliveries of one claim.
 const CLAIM: usize = 100;
 
-/// When the store is asked although nothing woke the worker: the safety net under wake-ups.
+/// The longest sleep without a wake-up: a safety net.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// When destinations that are down are probed, if more wait for that than may be probed at once.
+/// The pause before more probes, if more destinations wait for one than may be probed at once.
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often deliveries are looked for that waited too long for a destination that is down: a tenth of the retry schedule,
@@ -36,7 +36,7 @@ const OVERDUE_MOST: Duration = Duration::from_secs(600);
 /// When deliveries with an unknown destination are looked at again, if there were more than were claimed.
 const UNKNOWN_AGAIN: Duration = Duration::from_millis(50);
 
-/// How many destinations that are down are remembered from before a start.
+/// The most destinations that are down which are read from the store at a start.
 const HOLDS: usize = 50_000;
 
 /// Delivers from the store, in a task of its own. Cheap to clone.
@@ -48,9 +48,9 @@ struct Inner {
     at_once: u32,
     slots: Arc<Semaphore>,
     wakes: Notify,
-    /// It claims: at rest nothing is delivered.
+    /// Whether it claims; at rest it does not.
     serving: Flag,
-    /// There was more due than there were slots.
+    /// Whether more deliveries were due than there were slots.
     starved: AtomicBool,
     /// Destinations that had more due than room.
     without_room: Mutex<HashSet<FlowHash>>,
@@ -58,7 +58,7 @@ struct Inner {
     claiming: tokio::sync::Mutex<()>,
 }
 
-/// The right to one attempt, of all that may be under way.
+/// A slot for one attempt, of all that may be under way.
 pub(super) type Slot = OwnedSemaphorePermit;
 
 /// Room for an attempt of a delivery that is not stored yet. Dropped unused, it wakes the worker if its room was wanted.
@@ -131,7 +131,7 @@ impl Worker {
         Some(Reserved { room, destination, worker: self.clone() })
     }
 
-    /// Carries out a delivery that was leased at its intake.
+    /// Attempts a delivery that was leased at its intake.
     pub(super) fn carry_out(
         &self,
         lease: Lease,
@@ -192,7 +192,7 @@ impl Worker {
         tokio::join!(claiming, inner.end_overdue());
     }
 
-    /// Starts what is due, as much as there are slots for, and returns how long nothing else is; `None` at the end.
+    /// Starts due deliveries for the free slots, and returns the time until the next is due; `None` at the stop.
     async fn take_up(&self) -> Option<Duration> {
         let inner = &self.0;
         let _claiming = inner.claiming.lock().await;
@@ -266,7 +266,7 @@ impl Inner {
             .await
     }
 
-    /// Wakes the worker, if it had no slot or no room for what the end of an attempt makes room for.
+    /// Wakes the worker after the end of an attempt, if a delivery waits for its slot or its room.
     fn freed(&self, destination: FlowHash, was_unproved: bool) {
         let mut without_room = self.without_room.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room = without_room.remove(&destination) || (was_unproved && !without_room.is_empty());
@@ -276,7 +276,7 @@ impl Inner {
         }
     }
 
-    /// Ends overdue deliveries now and then, until the stop.
+    /// Ends overdue deliveries periodically, until the stop.
     async fn end_overdue(&self) {
         let pause = (self.deliverer.policy.lasts() / 10).clamp(OVERDUE_LEAST, OVERDUE_MOST);
         while timeout(pause, self.deliverer.stopping.wait()).await.is_err() {

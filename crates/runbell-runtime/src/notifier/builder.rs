@@ -1,4 +1,4 @@
-//! Makes a notifier.
+//! The builder of a notifier.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,11 +15,11 @@ use crate::flag::Flag;
 use crate::ready::{Preparer, ReadyNotification};
 use crate::report::ReportLine;
 
-/// How many transitions [`Notifier::enqueue`] holds unless the builder says otherwise.
+/// The default capacity of [`Notifier::enqueue`].
 const QUEUE: usize = 1024;
 
 impl Notifier {
-    /// Starts to make a notifier that can send the kinds of `registry`.
+    /// A builder for a notifier that can send the kinds of `registry`.
     pub fn builder(registry: Registry) -> NotifierBuilder {
         NotifierBuilder {
             preparer: Preparer {
@@ -39,7 +39,7 @@ impl Notifier {
     }
 }
 
-/// Makes a [`Notifier`].
+/// The builder of a [`Notifier`].
 #[derive(Clone)]
 pub struct NotifierBuilder {
     preparer: Preparer,
@@ -58,7 +58,7 @@ impl std::fmt::Debug for NotifierBuilder {
 }
 
 impl NotifierBuilder {
-    /// Adds a notification for every run, beside those in the runs' own `spec.notifications`.
+    /// Adds a notification for every run, in addition to those in the runs' own `spec.notifications`.
     #[must_use]
     pub fn notification(mut self, notification: Notification) -> Self {
         self.notifications.push(notification);
@@ -72,14 +72,14 @@ impl NotifierBuilder {
         self
     }
 
-    /// Sets clock, output, environment and what senders share. Default [`BuildContext::here`].
+    /// Sets clock, output, environment and the values that senders share. Default [`BuildContext::here`].
     #[must_use]
     pub fn context(mut self, cx: BuildContext) -> Self {
         self.preparer.cx = cx;
         self
     }
 
-    /// Sets params that fill in what notifications of this kind leave out. They lose against everything else.
+    /// Sets default params of this kind, for notifications that leave them out. All other params override them.
     #[must_use]
     pub fn default_params(mut self, kind: impl Into<String>, params: Map) -> Self {
         Arc::make_mut(&mut self.preparer.defaults).insert(kind.into(), params);
@@ -93,14 +93,14 @@ impl NotifierBuilder {
         self
     }
 
-    /// Sets when to try again. Default [`RetryPolicy::here`]: 3 attempts inside 30 s.
+    /// Sets the retry policy. Default [`RetryPolicy::here`]: 3 attempts inside 30 s.
     #[must_use]
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Sets how many attempts may be under way to one destination. Default 64.
+    /// Sets the most attempts at once to one destination. Default 64.
     #[must_use]
     pub fn concurrency(mut self, permits: usize) -> Self {
         self.permits = permits.max(1);
@@ -121,14 +121,14 @@ impl NotifierBuilder {
         self
     }
 
-    /// Calls `on_report` with every line, also of what is enqueued.
+    /// Calls `on_report` with every line, also of enqueued transitions.
     #[must_use]
     pub fn on_report(mut self, on_report: impl Fn(&ReportLine) + Send + Sync + 'static) -> Self {
         self.on_report = Some(Arc::new(on_report));
         self
     }
 
-    /// Everything that is wrong or odd with the notifications so far. Paths begin with `[index]`.
+    /// All faults and warnings of the notifications so far. Paths begin with `[index]`.
     pub fn check(&self) -> Findings {
         let mut found = Findings::default();
         for (index, notification) in self.notifications.iter().enumerate() {
@@ -137,7 +137,7 @@ impl NotifierBuilder {
         found
     }
 
-    /// Everything that is wrong or odd with one notification, whether it is among those so far or not.
+    /// All faults and warnings of one notification, whether it was added or not.
     pub fn check_one(&self, notification: &Notification) -> Findings {
         self.preparer.check(notification)
     }
@@ -145,12 +145,12 @@ impl NotifierBuilder {
     /// Builds every sender and makes the notifier.
     ///
     /// # Errors
-    /// That of the first notification at fault: unknown kind, wrong params, missing secret, or a name used twice.
+    /// For the first faulty notification: unknown kind, wrong params, missing secret, or a name used twice.
     pub fn build(self) -> Result<Notifier> {
         for kind in self.preparer.defaults.keys() {
             let known = self.preparer.registry.get(kind)?.registration().kind;
             if known != kind {
-                let message = format!("`{kind}` is an alias; say `{known}`");
+                let message = format!("`{kind}` is an alias; write `{known}`");
                 return Err(Error::new(ErrorKind::ParamsInvalid, message).at("default_params"));
             }
         }

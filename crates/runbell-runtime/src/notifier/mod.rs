@@ -1,4 +1,4 @@
-//! The notifier: a runner embeds it. Decides, renders and sends from this process.
+//! The notifier that a runner embeds. It decides, renders and sends in this process.
 
 mod builder;
 
@@ -33,7 +33,7 @@ type OnReport = Arc<dyn Fn(&ReportLine) + Send + Sync>;
 
 /// Sends the notifications of runs from this process. Cheap to clone; all clones are one notifier.
 ///
-/// One call for each state change of a run. Nothing here fails or blocks the job: what goes wrong is in the
+/// Make one call for each state change of a run. No call fails or blocks the job: failures are in the
 /// [`Report`].
 #[derive(Clone)]
 pub struct Notifier(Arc<Inner>);
@@ -48,7 +48,7 @@ struct Inner {
     order: Arc<OrderQueue>,
     queue: Arc<Semaphore>,
     capacity: u32,
-    /// No more is taken in; reports are kept for [`Notifier::shutdown`].
+    /// The queue is closed; reports are kept for [`Notifier::shutdown`].
     closed: Flag,
     /// Time is up; unsent deliveries are given up.
     expired: Flag,
@@ -64,11 +64,12 @@ impl std::fmt::Debug for Notifier {
 }
 
 impl Notifier {
-    /// Sends the notifications of `run` for the state that it has entered, and reports what became of each.
+    /// Sends the notifications of `run` for the state that it has entered, and reports the outcome of each.
     ///
     /// The run is frozen before this returns its future (about 10 µs for each kilobyte); the order of calls is the order
-    /// of news, so a future that is kept and not polled holds up later news of the same run. Takes as long as the
-    /// slowest target, at most the retry policy's budget (30 s). Dropping the future gives up what is not sent.
+    /// of news, so a future that is kept and not polled delays later news of the same run. Takes as long as the
+    /// slowest target, at most the retry policy's budget (30 s). Dropping the future gives up the unsent
+    /// notifications.
     pub fn run_changed(&self, run: &dyn RunView) -> impl Future<Output = Report> + Send + 'static + use<> {
         let frozen = freeze(run).map(|snapshot| self.submit(self.current(snapshot)));
         async move {
@@ -87,7 +88,7 @@ impl Notifier {
     /// As [`run_changed`](Self::run_changed), in the background. Never blocks.
     ///
     /// # Errors
-    /// [`ErrorKind::RunInvalid`] for what is no run; [`ErrorKind::QueueFull`] when as many transitions are under way
+    /// [`ErrorKind::RunInvalid`] for a value that is no run; [`ErrorKind::QueueFull`] when as many transitions are under way
     /// as the queue holds (1,024 by default) or after [`shutdown`](Self::shutdown); [`ErrorKind::Internal`] when the
     /// notifier was built, and is called, outside a tokio runtime.
     pub fn enqueue(&self, run: &dyn RunView) -> Result<()> {
@@ -118,9 +119,9 @@ impl Notifier {
         Ok(())
     }
 
-    /// Takes no more into the queue, waits up to `deadline` for what is in it, gives up the rest.
+    /// Closes the queue, waits up to `deadline` for its transitions, and gives up the rest.
     ///
-    /// Returns what became of everything that was still in the queue; what was given up is in it as an error. Lines from
+    /// Returns the report lines of all transitions that were still in the queue; a given-up delivery is an error. Lines from
     /// before the call are not kept: use [`NotifierBuilder::on_report`] to see every line.
     pub async fn shutdown(&self, deadline: Duration) -> Report {
         self.0.closed.set();
@@ -135,7 +136,7 @@ impl Notifier {
     }
 
     /// Sends a sample through the notifier's own notifications of these names, all of them when `names` is empty: clearly
-    /// marked, with the attempts, time limits and pace of a real delivery, whatever `when` and conditions say.
+    /// marked, with the attempts, time limits and pace of a real delivery, regardless of `when` and conditions.
     ///
     /// Returns a line for each; a name that is not among them has an error line.
     pub async fn send_test(&self, names: &[&str]) -> Report {
@@ -167,13 +168,13 @@ impl Notifier {
         Report { lines }
     }
 
-    /// What would happen for this transition, and why. Sends nothing.
+    /// The decision about each notification for this transition, with its reason. Does not send.
     pub fn explain(&self, transition: Transition) -> Vec<Explanation> {
         let plan = self.plan(transition);
         plan.entries.iter().map(|entry| Explanation::new(&plan, entry, |ready| plan.decide(ready).verdict)).collect()
     }
 
-    /// What would be sent for this transition, byte for byte. Sends nothing.
+    /// The payloads for this transition, byte for byte. Does not send.
     pub fn preview(&self, transition: Transition) -> Vec<PreviewLine> {
         let plan = self.plan(transition);
         plan.entries.iter().map(|entry| PreviewLine::new(&plan, entry, &self.0.links)).collect()
@@ -207,7 +208,7 @@ impl Notifier {
         Plan::new(transition, &self.0.fixed, &self.0.secrets, &self.0.preparer)
     }
 
-    /// Takes a transition's place behind earlier news of the same run. Everything else can wait for a task.
+    /// Takes a transition's place behind earlier news of the same run. All other work is done later, in a task.
     fn submit(&self, transition: Transition) -> Submitted {
         let run = &transition.run;
         let own = names_of(run.notifications());
@@ -236,7 +237,7 @@ impl Notifier {
     }
 }
 
-/// The names of a run's own notifications, in order; `None` for what has none and so no place in a lane either.
+/// The names of a run's own notifications, in order; `None` for one without a name, which has no place in a lane.
 fn names_of(list: Option<&Value>) -> Vec<Option<String>> {
     match list {
         None => Vec::new(),
@@ -334,7 +335,7 @@ fn freeze(run: &dyn RunView) -> Result<RunSnapshot> {
         .unwrap_or_else(|_panic| Err(Error::new(ErrorKind::RunInvalid, "the run panicked while it was serialized")))
 }
 
-/// Tells when a dispatch ends with its runtime instead of with a report.
+/// Logs a dispatch that is dropped, as with its runtime, before it has a report.
 struct Unfinished {
     uid: String,
     finished: bool,

@@ -1,6 +1,6 @@
-//! The client of a server's API: makes requests with the token, and reads what an answer means.
+//! The client of a server's API: makes requests with the token, and classifies answers.
 //!
-//! **Invariant:** nothing that is returned as text holds a secret: the token, and what the caller names, are masked.
+//! **Invariant:** no returned text holds a secret: the token, and the values that the caller names, are masked.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::RemoteEvent;
 
-/// The longest part of a server's own words that is passed on, in characters.
+/// The longest part of a server's text that is passed on, in characters.
 const DETAIL: usize = 300;
 
 /// How long the answer to a request may take: longer than a server works on one unless it is configured to.
@@ -28,7 +28,7 @@ const DOWNLOAD_SILENCE: Duration = Duration::from_secs(600);
 /// The longest answer that is read into memory.
 const LONGEST_ANSWER: usize = 64 << 20;
 
-/// What became of an event that was sent to a server. The reasons are one line and free of secrets.
+/// The result of sending an event to a server. The reasons are one line and free of secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reported {
     /// The server has it on disk.
@@ -37,18 +37,18 @@ pub enum Reported {
     Refused(String),
     /// The server does not accept it until an operator repairs something, such as the token.
     Blocked(String),
-    /// It may be accepted later, after this wait when the server named one. The server may have it all the same.
+    /// It may be accepted later, after the server's wait if it named one. The server may have it all the same.
     Later(String, Option<Duration>),
 }
 
-/// What the status of an answer says about the request.
+/// The class of an answer by its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerClass {
     /// It was carried out: 2xx.
     Success,
     /// The token is missing or not accepted: 401.
     Unauthorized,
-    /// Another URL is meant: 3xx.
+    /// The server redirects: 3xx.
     Redirect,
     /// It will never be carried out as it is: 400, 404, 409, 413, 422.
     Refused,
@@ -63,9 +63,9 @@ pub enum AnswerClass {
 pub struct ServerAnswer {
     /// The HTTP status.
     pub status: u16,
-    /// What the status says.
+    /// The class of the status.
     pub class: AnswerClass,
-    /// The server's own words: one line of at most 300 characters, free of secrets. Only of what is no success.
+    /// The server's text: one line of at most 300 characters, free of secrets. Empty for a success.
     pub detail: Option<String>,
     /// The body; of a download that succeeded it is empty.
     pub body: Vec<u8>,
@@ -133,7 +133,7 @@ impl RemoteClient {
         }
         let request = target.request("POST", "");
         if request.has_header("authorization") {
-            return Err(invalid("must not hold a user name or password; the token goes into RUNBELL_TOKEN"));
+            return Err(invalid("must not hold a user name or password; put the token into RUNBELL_TOKEN"));
         }
         if server.contains(['?', '#']) {
             return Err(invalid("must end with the server's path, without `?` and `#`"));
@@ -141,7 +141,9 @@ impl RemoteClient {
         let mut secrets = SecretValues::default();
         if let Some(token) = &token {
             if token.reveal().is_empty() || !token.reveal().bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(invalid("the token holds something that no token holds, such as a space or a line break"));
+                return Err(invalid(
+                    "the token holds a character that is not allowed in one, such as a space or a line break",
+                ));
             }
             secrets.add(&Value::from(token.reveal().as_str()));
         }
@@ -176,7 +178,7 @@ impl RemoteClient {
         self.token.as_ref()
     }
 
-    /// Masks a value in whatever the server answers from now on.
+    /// Masks a value in all further answers of the server.
     pub fn conceal(&mut self, value: &str) {
         self.secrets.add(&Value::from(value));
     }
@@ -265,9 +267,7 @@ impl RemoteClient {
         match class {
             AnswerClass::Success if is_runbells(&body) => Reported::Accepted,
             // A page of a proxy or of another program, which has accepted nothing.
-            AnswerClass::Success => {
-                Reported::Blocked(format!("{why}, but not as Runbell's server does; is the URL right?"))
-            }
+            AnswerClass::Success => Reported::Blocked(format!("{why}, but not as a Runbell server; check the URL")),
             AnswerClass::Refused => Reported::Refused(why),
             AnswerClass::Later => Reported::Later(why, answer.retry_after()),
             AnswerClass::Redirect => Reported::Blocked(format!("{why}: it redirects; give the final URL")),
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_masked_and_on_one_line() {
+    fn texts_of_a_server_are_masked_and_on_one_line() {
         let client = client("http://h", "rbt_CANARY-2").expect("a client");
         let body = format!(r#"{{"detail": "bad\n\u001b[31m http://h/CANARY-1 rbt_CANARY-2 {}"}}"#, "x".repeat(900));
         let Reported::Refused(why) = client.classify(&Answer::new(422, &[], body, Timestamp::UNIX_EPOCH), &event())

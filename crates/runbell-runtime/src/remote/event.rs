@@ -30,7 +30,7 @@ impl Debug for RemoteEvent {
 impl RemoteEvent {
     /// An event, with the run's list of notifications; `None` keeps the list the server has.
     ///
-    /// The run goes out as it is in `transition`: secrets in it have to be redacted before.
+    /// The run is sent as it is in `transition`: redact its secrets before.
     pub fn new(transition: Transition, notifications: Option<&[Notification]>) -> Self {
         let Transition { run, state, at, steps } = transition;
         let list = notifications.map(|list| list.iter().map(document).collect::<Vec<_>>());
@@ -76,17 +76,17 @@ impl RemoteEvent {
         self.state
     }
 
-    /// When.
+    /// The time of the transition.
     pub fn at(&self) -> Timestamp {
         self.at
     }
 
-    /// What is posted: JSON, with the secret params of its notifications in clear.
+    /// The body of the request: JSON, with the secret params of its notifications in clear.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// Values to mask in what the server answers about this event.
+    /// Values to mask in the server's answers about this event.
     pub(super) fn secrets(&self) -> &SecretValues {
         &self.secrets
     }

@@ -19,7 +19,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// The longest wait, unless the server asks for a longer one.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How long all attempts at an event may take where their number is limited: a fallback has to send in time.
+/// The longest time of all attempts at an event if their number is limited: a fallback has to send in time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Called with an event that is given up, and why.
@@ -57,7 +57,7 @@ impl EventQueueOptions {
 
 /// Reports events to a server in the background, in the order of [`enqueue`](Self::enqueue), until it has each.
 ///
-/// Nothing here blocks or fails; [`stop`](Self::stop) returns the events that were not reported.
+/// Its methods neither block nor fail; [`stop`](Self::stop) returns the events that were not reported.
 #[derive(Debug)]
 pub struct EventQueue {
     pass: Arc<Pass>,
@@ -69,7 +69,7 @@ pub struct EventQueue {
 pub struct Unreported {
     /// The events, in order. The server may have the first one all the same.
     pub events: Vec<RemoteEvent>,
-    /// Why the last try failed, when there was one.
+    /// The reason of the last failed try, if there was one.
     pub reason: Option<String>,
 }
 
@@ -91,12 +91,12 @@ impl Debug for Pass {
     }
 }
 
-/// What became of one event.
+/// The result of one event.
 enum Step {
     /// The server has it, or will never accept it.
     Settled,
     GivenUp(String),
-    /// It and everything behind it waits until an operator acts.
+    /// This event and all later ones wait until an operator acts.
     Stuck,
 }
 
@@ -142,7 +142,7 @@ impl EventQueue {
         self.pass.done.wait().await;
     }
 
-    /// Stops, and returns what is left.
+    /// Stops, and returns the events that are left.
     pub fn stop(self) -> Unreported {
         self.task.abort();
         let events = lock(&self.pass.queue).drain(..).collect();

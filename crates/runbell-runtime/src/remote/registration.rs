@@ -5,18 +5,18 @@ use runbell_core::{BuildContext, Map, Notification, Place, Registry, Result, SEC
 /// A notification in the form in which it is registered at a server, and its secrets.
 #[derive(Debug, Clone)]
 pub struct Registrable {
-    /// The notification, with what its kind takes from the environment filled in.
+    /// The notification, with the params that its kind takes from the environment.
     pub notification: Notification,
     /// Where its kind may be sent from.
     pub place: Place,
-    /// What must not be seen in the runs it is about.
+    /// The secrets to redact in its runs.
     pub secrets: SecretValues,
 }
 
 /// Fills in what the kind takes from the environment, which a server does not read. What its schema marks secret
 /// becomes a secret param.
 ///
-/// A reference to a stored secret stays one: the server has that secret, and what else the params lack.
+/// A reference to a stored secret stays one: the server has that secret and the other missing params.
 ///
 /// # Errors
 /// [`ErrorKind::UnknownKind`](runbell_core::ErrorKind::UnknownKind).

@@ -43,7 +43,7 @@ async fn every_notification_gets_its_line_and_one_bad_one_leaves_the_others_alon
                 "unknown_kind: kind: `pager` is not linked (linked: scripted); a third-party kind must be linked: name its crate in the program"
             ),
             ("no-target", Status::Error, "params_invalid: params.target: is required"),
-            ("own", Status::Error, "params_invalid: name: `own` is taken; names must be unique in a run"),
+            ("own", Status::Error, "params_invalid: name: `own` is used twice; names must be unique in a run"),
             ("when", Status::Skipped, "state_not_in_when"),
             ("condition", Status::Skipped, "condition_false"),
             ("broken", Status::Sent, "condition_ignored"),
@@ -61,7 +61,7 @@ async fn every_notification_gets_its_line_and_one_bad_one_leaves_the_others_alon
 }
 
 #[tokio::test(start_paused = true)]
-async fn explain_and_preview_say_what_dispatch_does() {
+async fn explain_and_preview_agree_with_dispatch() {
     let stage = Stage::new();
     let notifier = stage.notifier([
         stage.notification("a"),
@@ -93,7 +93,7 @@ async fn explain_and_preview_say_what_dispatch_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panicking_sender_harms_nobody() {
+async fn a_panicking_sender_affects_no_other() {
     let stage = Stage::new();
     stage.script("bad", [Step::Panic]);
     let notifier =
@@ -105,7 +105,7 @@ async fn a_panicking_sender_harms_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_kind_that_panics_over_params_harms_nobody() {
+async fn a_kind_that_panics_over_params_affects_no_other() {
     const PANICKED: &str = "the kind panicked while it was made ready";
     let stage = Stage::new();
     let notifier = stage.notifier([stage.notification("good")]);
@@ -118,7 +118,7 @@ async fn a_kind_that_panics_over_params_harms_nobody() {
     assert_eq!(reasons, [&format!("internal: {PANICKED}"), &format!("internal: {PANICKED}"), "matched"]);
     for target in own {
         let builder = stage.builder().notification(stage.notification(target));
-        // Building it is left to whoever sends it.
+        // The sender is built only when it is needed.
         let faults: Vec<String> = builder.check().faults().map(ToString::to_string).collect();
         let expected = (target == "panics-at-validate").then(|| format!("[0]: {PANICKED}"));
         assert_eq!(faults, Vec::from_iter(expected));
@@ -131,7 +131,7 @@ async fn a_kind_that_panics_over_params_harms_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_run_is_told_in_the_report() {
+async fn a_document_that_is_no_run_is_in_the_report() {
     let stage = Stage::new();
     let notifier = stage.notifier([stage.notification("a")]);
     let report = notifier.run_changed(&Value::from("no run")).await;

@@ -27,7 +27,7 @@ async fn old_news_that_failed_is_tried_once_more_at_once() {
     let (running, completed) = tokio::join!(running, completed);
     assert_eq!((running.lines[0].status, completed.lines[0].status), (Status::Sent, Status::Sent));
     assert_eq!(stage.sent(), ["t running 1", "t running 2", "t completed 1"]);
-    assert!(stage.elapsed().is_zero(), "nobody waited");
+    assert!(stage.elapsed().is_zero(), "neither waited");
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +90,7 @@ async fn news_that_is_skipped_overtakes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn news_that_is_skipped_or_dropped_lets_nobody_pass() {
+async fn skipped_or_dropped_news_hurries_no_older_news() {
     for dropped in [false, true] {
         let stage = Stage::new();
         stage.script("t", [Step::Slow(5)]);

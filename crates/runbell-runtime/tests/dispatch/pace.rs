@@ -70,7 +70,7 @@ async fn a_new_list_supersedes_a_delivery_that_waits_for_its_pace() {
     tokio::time::sleep(Duration::from_secs(4)).await;
     let newer = tokio::spawn(notifier.run_changed(&changed("completed", 1)));
     let line = waiting.await.expect("no panic").lines.remove(0);
-    assert_eq!(stage.elapsed(), Duration::from_secs(4), "it does not wait for its turn to be told");
+    assert_eq!(stage.elapsed(), Duration::from_secs(4), "it is reported without waiting for its turn");
     assert_eq!((line.status, line.reason.as_str(), line.attempts), (Status::Skipped, "superseded", 0), "{line:?}");
     assert_eq!(newer.await.expect("no panic").lines[0].status, Status::Sent);
     // The superseded delivery took no place in the pace.

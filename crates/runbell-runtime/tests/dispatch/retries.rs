@@ -64,16 +64,16 @@ async fn a_retry_after_is_not_undercut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_broken_target_delays_nobody_else() {
+async fn a_broken_target_delays_no_other() {
     let stage = Stage::new();
     stage.script("hole", std::iter::repeat_n(Step::Hang, 1000));
     let order = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&order);
+    let reported = Arc::clone(&order);
     let notifier = stage
         .builder()
         .notifications([stage.notification("hole"), stage.notification("healthy")])
         .retry(RetryPolicy::once())
-        .on_report(move |line| told.lock().unwrap().push((line.notification.clone(), line.status)))
+        .on_report(move |line| reported.lock().unwrap().push((line.notification.clone(), line.status)))
         .build()
         .expect("valid");
     let started = tokio::time::Instant::now();

@@ -22,7 +22,7 @@ async fn a_full_queue_says_so_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_sent_by_the_deadline_is_given_up_and_told() {
+async fn deliveries_not_sent_by_the_deadline_are_given_up_and_reported() {
     let stage = Stage::new();
     stage.script("t", [Step::Down, Step::Hang]);
     let notifier = stage.notifier([stage.notification("t"), stage.notification("fine")]);

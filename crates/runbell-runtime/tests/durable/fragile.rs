@@ -1,4 +1,4 @@
-//! A kind that panics where it is told to.
+//! A kind that panics in the method its params name.
 
 use runbell_core::{
     BuildContext, Findings, Limits, Message, Payload, Receipt, Rendered, Result, SendContext, Sender, SenderKind,
@@ -22,12 +22,12 @@ impl SenderKind for Fragile {
     type Sender = FragileSender;
 
     fn validate(params: &FragileParams, _: &BuildContext) -> Findings {
-        assert_ne!(params.panics_at, "validate", "as it was told to");
+        assert_ne!(params.panics_at, "validate", "as configured");
         Findings::default()
     }
 
     fn build(params: FragileParams, _: &BuildContext) -> Result<FragileSender> {
-        assert_ne!(params.panics_at, "build", "as it was told to");
+        assert_ne!(params.panics_at, "build", "as configured");
         Ok(FragileSender)
     }
 }

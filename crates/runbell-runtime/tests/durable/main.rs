@@ -64,7 +64,7 @@ fn hook(name: &str, url: &str) -> Json {
     json!({ "kind": "webhook", "name": name, "when": ["running", "completed", "error"], "secret_params": { "url": url } })
 }
 
-async fn tell(dispatcher: &Dispatcher, run: Json, notifications: Option<Json>) -> Result<Taken, EventError> {
+async fn report(dispatcher: &Dispatcher, run: Json, notifications: Option<Json>) -> Result<Taken, EventError> {
     let uid = run["metadata"]["uid"].as_str().expect("a uid").to_owned();
     let (run, notifications) = (Value::from(run), notifications.map(Value::from));
     dispatcher
@@ -85,18 +85,18 @@ async fn until(peer: &FakeHttp, requests: usize) {
 }
 
 #[tokio::test]
-async fn an_event_is_delivered_once_however_often_it_is_told() {
+async fn an_event_is_delivered_once_however_often_it_is_reported() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
     let dispatcher = site.start().await;
     let list = json!([hook("hook", &peer.url("/x")), { "kind": "console", "name": "screen" },
                       { "kind": "webhook", "name": "later", "when": ["error"], "params": { "url": peer.url("/later") } }]);
-    let taken = tell(&dispatcher, run("u", "completed"), Some(list.clone())).await.expect("taken in");
+    let taken = report(&dispatcher, run("u", "completed"), Some(list.clone())).await.expect("taken in");
     let verdicts: Vec<(&str, &str)> = taken.verdicts.iter().map(|(name, reason)| (name.as_str(), *reason)).collect();
     assert_eq!(verdicts, [("hook", "matched"), ("screen", "here_only_kind"), ("later", "state_not_in_when")]);
     assert_eq!(taken.deliveries.len(), 1);
     until(&peer, 1).await;
     for again in [Some(list), None] {
-        let taken = tell(&dispatcher, run("u", "completed"), again).await.expect("taken in");
+        let taken = report(&dispatcher, run("u", "completed"), again).await.expect("taken in");
         assert!(taken.deliveries.is_empty(), "the same key is the same news");
     }
     let all = settled(&dispatcher).await;
@@ -112,32 +112,32 @@ async fn a_target_that_comes_back_gets_it_and_one_that_does_not_fails_for_good()
     let (site, peer) = (Site::new(), FakeHttp::start().await);
     let dispatcher = site.start().await;
     peer.answer(FakeAnswer::status(503)).answer(FakeAnswer::close());
-    tell(&dispatcher, run("u", "completed"), Some(json!([hook("hook", &peer.url("/x"))]))).await.expect("taken in");
+    report(&dispatcher, run("u", "completed"), Some(json!([hook("hook", &peer.url("/x"))]))).await.expect("taken in");
     until(&peer, 3).await;
     peer.answer_always(FakeAnswer::status(500));
-    tell(&dispatcher, run("v", "error"), Some(json!([hook("hook", &peer.url("/y"))]))).await.expect("taken in");
+    report(&dispatcher, run("v", "error"), Some(json!([hook("hook", &peer.url("/y"))]))).await.expect("taken in");
     until(&peer, 6).await;
     let all = settled(&dispatcher).await;
     assert_eq!((all[0].status, all[0].attempts), (DeliveryState::Sent, 3));
     assert_eq!((all[1].status, all[1].attempts), (DeliveryState::Failed, 3));
     assert!(all[1].reason.as_deref().is_some_and(|reason| reason.contains("status=500")), "{:?}", all[1].reason);
     let (_, attempts) = dispatcher.store().delivery("p", all[0].id).await.expect("read").expect("it is there");
-    let told: Vec<(&str, bool)> = attempts.iter().map(|one| (one.outcome.as_str(), one.ambiguous)).collect();
-    assert_eq!(told, [("retry", false), ("retry", true), ("sent", false)]);
+    let outcomes: Vec<(&str, bool)> = attempts.iter().map(|one| (one.outcome.as_str(), one.ambiguous)).collect();
+    assert_eq!(outcomes, [("retry", false), ("retry", true), ("sent", false)]);
     let keys: Vec<_> =
         peer.requests()[..3].iter().map(|request| request.header("webhook-id").map(str::to_owned)).collect();
     assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
 }
 
 #[tokio::test]
-async fn what_was_promised_is_kept_after_a_restart() {
+async fn accepted_deliveries_are_kept_after_a_restart() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
-    // Taken in, and nobody there to deliver.
+    // Accepted, while no worker runs.
     let idle = site.start().await;
     idle.stop(PATIENCE).await;
     for index in 0..20 {
         let list = json!([hook("hook", &peer.url("/x"))]);
-        tell(&idle, run(&format!("u{index}"), "completed"), Some(list)).await.expect("taken in");
+        report(&idle, run(&format!("u{index}"), "completed"), Some(list)).await.expect("taken in");
     }
     assert!(peer.requests().is_empty());
     drop(idle);
@@ -149,20 +149,20 @@ async fn what_was_promised_is_kept_after_a_restart() {
 }
 
 #[tokio::test]
-async fn one_dead_target_delays_nobody_else() {
+async fn a_dead_target_delays_no_other() {
     let (site, dead, healthy) = (Site::new(), FakeHttp::start().await, FakeHttp::start().await);
     let dispatcher = site.start_with(DispatcherOptions { at_once: 16, ..DispatcherOptions::default() }).await;
     dead.answer_always(FakeAnswer::black_hole());
     // More than there are places: what hangs must not take them all.
     for index in 0..20 {
         let list = json!([hook("dead", &dead.url("/x"))]);
-        tell(&dispatcher, run(&format!("d{index}"), "completed"), Some(list)).await.expect("taken in");
+        report(&dispatcher, run(&format!("d{index}"), "completed"), Some(list)).await.expect("taken in");
     }
     // As many as one that was never reached is given at once.
     until(&dead, 8).await;
     for index in 0..50 {
         let list = json!([hook("healthy", &healthy.url("/x"))]);
-        tell(&dispatcher, run(&format!("h{index}"), "completed"), Some(list)).await.expect("taken in");
+        report(&dispatcher, run(&format!("h{index}"), "completed"), Some(list)).await.expect("taken in");
     }
     until(&healthy, 50).await;
 }
@@ -176,7 +176,7 @@ async fn secrets_rest_sealed_and_go_out_with_no_run() {
     document["status"]["results"] = json!({ "leak": format!("see {CANARY}") });
     let list = json!([{ "kind": "webhook", "name": "hook",
         "secret_params": { "url": peer.url(&format!("/{CANARY}")), "headers": { "X-Token": CANARY } } }]);
-    tell(&dispatcher, document, Some(list)).await.expect("taken in");
+    report(&dispatcher, document, Some(list)).await.expect("taken in");
     until(&peer, 1).await;
     let request = peer.requests().remove(0);
     assert_eq!((request.header("x-token"), request.path.as_str()), (Some(CANARY), format!("/{CANARY}").as_str()));
@@ -193,11 +193,11 @@ async fn secrets_rest_sealed_and_go_out_with_no_run() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_refused_whole() {
+async fn invalid_events_are_refused_as_a_whole() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
     let dispatcher = site.start().await;
     let list = json!([hook("good", &peer.url("/x")), { "kind": "webhook", "name": "bad", "params": {} }, hook("good", "http://h")]);
-    let Err(EventError::Invalid(found)) = tell(&dispatcher, run("u", "completed"), Some(list)).await else {
+    let Err(EventError::Invalid(found)) = report(&dispatcher, run("u", "completed"), Some(list)).await else {
         panic!("refused")
     };
     let shown: Vec<String> = found.faults().map(ToString::to_string).collect();
@@ -205,7 +205,7 @@ async fn what_is_wrong_is_refused_whole() {
     assert!(shown.iter().any(|fault| fault.starts_with("notifications[2].name: `good` is the name of")), "{shown:?}");
     let mut other = run("u", "completed");
     other["metadata"]["project"] = json!("q");
-    let refused = tell(&dispatcher, other, None).await;
+    let refused = report(&dispatcher, other, None).await;
     assert!(
         matches!(refused, Err(EventError::Invalid(found)) if found.faults().any(|one| one.path == "run.metadata.project"))
     );
@@ -216,16 +216,16 @@ async fn what_is_wrong_is_refused_whole() {
 async fn an_ended_run_stays_ended_unless_it_is_tried_again() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
     let dispatcher = site.start().await;
-    tell(&dispatcher, run("u", "error"), Some(json!([hook("hook", &peer.url("/x"))]))).await.expect("taken in");
-    let refused = tell(&dispatcher, run("u", "running"), None).await;
+    report(&dispatcher, run("u", "error"), Some(json!([hook("hook", &peer.url("/x"))]))).await.expect("taken in");
+    let refused = report(&dispatcher, run("u", "running"), None).await;
     assert!(matches!(refused, Err(EventError::Ended { from: RunState::Error, to: RunState::Running })), "{refused:?}");
     let mut retried = run("u", "running");
     retried["status"]["retry_count"] = json!(1);
-    assert_eq!(tell(&dispatcher, retried, None).await.expect("taken in").deliveries.len(), 1);
+    assert_eq!(report(&dispatcher, retried, None).await.expect("taken in").deliveries.len(), 1);
     let mut again = run("u", "error");
     again["status"]["retry_count"] = json!(1);
     assert_eq!(
-        tell(&dispatcher, again, None).await.expect("taken in").deliveries.len(),
+        report(&dispatcher, again, None).await.expect("taken in").deliveries.len(),
         1,
         "the second failure is news"
     );
@@ -241,8 +241,8 @@ async fn a_changed_list_is_a_new_generation_and_the_time_of_the_run_counts() {
     let mut document = run("u", "completed");
     document["status"]["end_time"] = json!("2026-02-03T04:05:06+00:00");
     let list = |path: &str| Some(json!([hook("hook", &peer.url(path))]));
-    let first = tell(&dispatcher, document.clone(), list("/a")).await.expect("taken in");
-    let second = tell(&dispatcher, document, list("/b")).await.expect("taken in");
+    let first = report(&dispatcher, document.clone(), list("/a")).await.expect("taken in");
+    let second = report(&dispatcher, document, list("/b")).await.expect("taken in");
     assert_eq!((first.deliveries.len(), second.deliveries.len()), (1, 1));
     until(&peer, 2).await;
     let all = settled(&dispatcher).await;
@@ -255,18 +255,18 @@ async fn a_kind_that_panics_fails_alone_and_once() {
     let (site, peer) = (Site::new(), FakeHttp::start().await);
     let dispatcher = site.start().await;
     let fragile = |at: &str| json!({ "kind": "fragile", "name": at, "params": { "panics_at": at } });
-    let refused = tell(&dispatcher, run("u", "completed"), Some(json!([fragile("validate")]))).await;
+    let refused = report(&dispatcher, run("u", "completed"), Some(json!([fragile("validate")]))).await;
     let Err(EventError::Invalid(found)) = refused else { panic!("{refused:?}") };
     let faults: Vec<String> = found.faults().map(ToString::to_string).collect();
     assert_eq!(faults, ["notifications[0]: the kind panicked while it was made ready"]);
     let list = json!([fragile("build"), hook("hook", &peer.url("/x"))]);
-    assert_eq!(tell(&dispatcher, run("u", "completed"), Some(list)).await.expect("taken in").deliveries.len(), 2);
+    assert_eq!(report(&dispatcher, run("u", "completed"), Some(list)).await.expect("taken in").deliveries.len(), 2);
     until(&peer, 1).await;
     let all = settled(&dispatcher).await;
-    let told: Vec<_> = all.iter().map(|one| (one.status, one.attempts, one.reason.as_deref())).collect();
+    let states: Vec<_> = all.iter().map(|one| (one.status, one.attempts, one.reason.as_deref())).collect();
     let reason = "internal: the kind panicked while it was made ready";
-    assert_eq!(told[0], (DeliveryState::Failed, 1, Some(reason)));
-    assert_eq!((told[1].0, told[1].1), (DeliveryState::Sent, 1));
+    assert_eq!(states[0], (DeliveryState::Failed, 1, Some(reason)));
+    assert_eq!((states[1].0, states[1].1), (DeliveryState::Sent, 1));
 }
 
 #[tokio::test]
@@ -278,7 +278,7 @@ async fn whenever_it_stops_nothing_stays_leased() {
         let dispatcher = at_rest(Arc::clone(&store), DispatcherOptions::default()).await;
         for index in 0..runs {
             let list = json!([hook("hook", &peer.url("/x"))]);
-            tell(&dispatcher, run(&format!("u{round}-{index}"), "completed"), Some(list)).await.expect("taken in");
+            report(&dispatcher, run(&format!("u{round}-{index}"), "completed"), Some(list)).await.expect("taken in");
         }
         dispatcher.deliver();
         // Before, while and after it claims.

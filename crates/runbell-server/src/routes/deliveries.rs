@@ -1,4 +1,4 @@
-//! Deliveries: listed, shown with their attempts, made again, given up.
+//! Deliveries: list, show with attempts, replay, cancel.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -13,17 +13,17 @@ use crate::body::{Document, Query};
 use crate::page::{Page, Pagination};
 use crate::state::App;
 
-/// How many deliveries one request makes again.
+/// The most deliveries that one request replays.
 const REPLAYED: usize = 10_000;
 
 /// A delivery.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DeliveryBody {
     id: i64,
-    /// Goes out as `webhook-id`, `Message-ID` or a comment's marker: same key, same news.
+    /// Sent as `webhook-id`, `Message-ID` or a comment's marker: the same key means the same news.
     key: String,
     project: String,
-    /// The run's; empty for a delivery without a run, such as an alarm.
+    /// The run's uid; empty for a delivery without a run, such as an alarm.
     uid: String,
     iteration: i64,
     notification: String,
@@ -33,9 +33,9 @@ pub(crate) struct DeliveryBody {
     /// `pending`, `leased`, `retry`, `sent`, `failed` or `superseded`.
     status: &'static str,
     attempt_count: u32,
-    /// Why the last attempt failed.
+    /// The reason of the last failed attempt.
     reason: Option<String>,
-    /// When it is due, while it waits.
+    /// The time at which a waiting delivery is due.
     #[schema(format = "date-time")]
     due_at: Option<String>,
     #[schema(format = "date-time")]
@@ -97,7 +97,7 @@ impl From<AttemptRecord> for AttemptBody {
 /// A page of deliveries.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DeliveriesBody {
-    /// The youngest first.
+    /// Deliveries, the youngest first.
     deliveries: Vec<DeliveryBody>,
     pagination: Pagination,
 }
@@ -119,7 +119,7 @@ pub(crate) struct ShownBody {
 pub(crate) struct Shown {
     #[serde(flatten)]
     delivery: DeliveryBody,
-    /// In order.
+    /// The attempts, the oldest first.
     attempts: Vec<AttemptBody>,
 }
 
@@ -184,20 +184,20 @@ fn number(id: &str) -> Answer<i64> {
     id.parse().map_err(|_| Problem::bad("id: must be a whole number"))
 }
 
-/// How a delivery is made again.
+/// Options of a replay.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ReplayBody {
-    /// Under a new key, so that a target which knows the old one takes it as other news. Default false.
+    /// Whether to use a new key, so that the target does not drop the message as a repetition. Default false.
     #[schema(value_type = Option<bool>)]
     new_key: bool,
 }
 
-/// Make a finished delivery again.
+/// Replay a finished delivery.
 #[utoipa::path(post, path = "/projects/{project}/deliveries/{id}/replay", tag = "deliveries",
     params(("project" = String, Path), ("id" = i64, Path)), request_body = Option<ReplayBody>,
-    responses((status = 200, description = "It is due", body = OneBody), (status = 404, description = "No such delivery", body = Detail),
-        (status = 409, description = "It is not finished", body = Detail)))]
+    responses((status = 200, description = "The delivery is due", body = OneBody), (status = 404, description = "No such delivery", body = Detail),
+        (status = 409, description = "The delivery is not finished", body = Detail)))]
 pub(crate) async fn replay(
     State(app): State<App>,
     Path((project, id)): Path<(String, String)>,
@@ -207,7 +207,10 @@ pub(crate) async fn replay(
     let made = app.dispatcher.store().replay(&project, id, new_key).await?;
     let Some(made) = made else {
         let (found, _) = one(&app, &project, id).await?;
-        return Err(conflict(format!("the delivery is {}; only a finished one is made again", found.status.as_str())));
+        return Err(conflict(format!(
+            "the delivery is {}; only a finished one can be replayed",
+            found.status.as_str()
+        )));
     };
     Ok(Json(OneBody { data: one(&app, &project, made).await?.0.into() }))
 }
@@ -216,7 +219,7 @@ fn conflict(detail: String) -> Problem {
     Problem::new(StatusCode::CONFLICT, detail)
 }
 
-/// Which deliveries are made again, and how.
+/// Filters and options of a replay.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ReplayAllBody {
@@ -227,18 +230,18 @@ pub(crate) struct ReplayAllBody {
     kind: Option<String>,
     /// The state the run entered.
     state: Option<String>,
-    /// Under new keys. Default false.
+    /// Whether to use new keys. Default false.
     #[schema(value_type = Option<bool>)]
     new_key: bool,
 }
 
-/// How many deliveries are due again.
+/// The number of replayed deliveries.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ReplayedBody {
     replayed: usize,
 }
 
-/// Make finished deliveries again: the youngest 10,000 that are meant.
+/// Replay finished deliveries: the youngest 10,000 that match.
 #[utoipa::path(post, path = "/projects/{project}/deliveries/replay", tag = "deliveries",
     params(("project" = String, Path)), request_body = Option<ReplayAllBody>,
     responses((status = 200, body = ReplayedBody)))]
@@ -250,9 +253,7 @@ pub(crate) async fn replay_all(
     let body: ReplayAllBody = body.optional_fields()?;
     let status = body.status.as_deref().map_or(Ok(DeliveryState::Failed), status_of)?;
     if !status.is_finished() {
-        return Err(Problem::bad(
-            "status: must be failed, sent or superseded; what is not finished is delivered anyway",
-        ));
+        return Err(Problem::bad("status: must be failed, sent or superseded; unfinished deliveries need no replay"));
     }
     let filter = DeliveryFilter {
         project: Some(project),
@@ -267,11 +268,11 @@ pub(crate) async fn replay_all(
     Ok(Json(ReplayedBody { replayed: made.len() }))
 }
 
-/// Give up a delivery that waits.
+/// Cancel a waiting delivery.
 #[utoipa::path(post, path = "/projects/{project}/deliveries/{id}/cancel", tag = "deliveries",
     params(("project" = String, Path), ("id" = i64, Path)),
-    responses((status = 200, description = "It is given up", body = OneBody), (status = 404, description = "No such delivery", body = Detail),
-        (status = 409, description = "It does not wait", body = Detail)))]
+    responses((status = 200, description = "The delivery is cancelled", body = OneBody), (status = 404, description = "No such delivery", body = Detail),
+        (status = 409, description = "The delivery is not waiting", body = Detail)))]
 pub(crate) async fn cancel(
     State(app): State<App>,
     Path((project, id)): Path<(String, String)>,
@@ -280,7 +281,10 @@ pub(crate) async fn cancel(
     let is_cancelled = app.dispatcher.store().cancel(&project, id).await?;
     let (found, _) = one(&app, &project, id).await?;
     if !is_cancelled {
-        return Err(conflict(format!("the delivery is {}; only one that waits is given up", found.status.as_str())));
+        return Err(conflict(format!(
+            "the delivery is {}; only a waiting one can be cancelled",
+            found.status.as_str()
+        )));
     }
     Ok(Json(OneBody { data: found.into() }))
 }

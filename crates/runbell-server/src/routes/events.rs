@@ -1,4 +1,4 @@
-//! Transitions and signs of life.
+//! Transitions and heartbeats of runs.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -22,34 +22,34 @@ pub(crate) struct EventBody {
     /// The run's document: metadata, spec, status.
     #[schema(value_type = Object)]
     run: Value,
-    /// The documents of its workflow's steps; left out, it has none.
+    /// The documents of the workflow's steps; left out, the run has none.
     #[schema(value_type = Option<Vec<Object>>)]
     steps: Option<Value>,
-    /// The run's new list of notifications; left out, the registered list counts.
+    /// The run's new list of notifications; left out, the registered list is used.
     #[schema(value_type = Option<Vec<Object>>)]
     notifications: Option<Value>,
-    /// The state it entered; left out, the document's own.
+    /// The state that the run entered; left out, the state in the document.
     state: Option<String>,
-    /// When; left out, the document's own time.
+    /// The time of the transition; left out, the time in the document.
     #[schema(format = "date-time")]
     at: Option<String>,
 }
 
-/// What became of an event.
+/// The result of an event.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TakenBody {
-    /// The run's version now.
+    /// The run's version after the event.
     version: i64,
-    /// The deliveries that follow, by their ids; those that an earlier telling brought are not among them.
+    /// The ids of the deliveries that this event made; those of an earlier report of the same event are not listed.
     deliveries: Vec<i64>,
-    /// What was decided about each notification.
+    /// The decision about each notification.
     verdicts: Vec<VerdictBody>,
 }
 
-/// What was decided about a notification.
+/// The decision about a notification.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct VerdictBody {
-    /// Its name.
+    /// The notification's name.
     notification: String,
     /// The rule that decided.
     reason: &'static str,
@@ -66,9 +66,9 @@ impl From<Taken> for TakenBody {
     }
 }
 
-/// Tell that a run entered a state.
+/// Report that a run entered a state.
 ///
-/// Everything that follows is stored before the answer. The same event told again changes nothing.
+/// The run's version, its verdicts and its deliveries are stored before the answer. Reporting an event again changes nothing.
 #[utoipa::path(post, path = "/projects/{project}/runs/{uid}/events", tag = "events",
     params(("project" = String, Path), ("uid" = String, Path)), request_body = EventBody,
     responses((status = 200, body = TakenBody), (status = 409, description = "The run has ended", body = Detail)))]
@@ -79,7 +79,7 @@ pub(crate) async fn events(
 ) -> Answer<Json<TakenBody>> {
     let mut body = body.object()?;
     const KNOWN: [&str; 5] = ["run", "steps", "notifications", "state", "at"];
-    // A misspelt `notifications` would tell nobody, and nobody would know.
+    // A misspelt `notifications` would silently notify no one.
     if let Some(unknown) = body.keys().find(|name| !KNOWN.contains(&name.as_str())) {
         let unknown = text::one_line(unknown, 40);
         return Err(Problem::bad(format!("{unknown}: is not known; known: {}", KNOWN.join(", "))));
@@ -107,7 +107,7 @@ pub(crate) fn state_of(word: &str) -> Answer<RunState> {
     })
 }
 
-/// Tell that a run is alive.
+/// Report that a run is alive.
 #[utoipa::path(post, path = "/projects/{project}/runs/{uid}/heartbeat", tag = "events",
     params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)),
     responses((status = 200, description = "Noted", body = Object), (status = 404, description = "No such run", body = Detail)))]

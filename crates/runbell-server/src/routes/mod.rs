@@ -1,4 +1,4 @@
-//! The handlers, one module for each thing that is asked about.
+//! The handlers, one module for each resource.
 
 pub(crate) mod deliveries;
 pub(crate) mod events;

@@ -1,4 +1,4 @@
-//! A run's notifications: registered, pushed, explained.
+//! A run's notifications: register, push, explain.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use crate::answer::{Answer, Detail, Problem};
 use crate::body::{Document, Query};
 use crate::state::App;
 
-/// How long a push waits for the first attempt of each of its deliveries.
+/// The longest wait of a push for the first attempt of each of its deliveries.
 const PUSH: Duration = Duration::from_secs(60);
 
 /// A run's notifications.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NotificationsBody {
-    /// The whole list; an empty one takes all away.
+    /// The whole list; an empty list removes all notifications.
     #[schema(value_type = Vec<Object>)]
     notifications: Value,
 }
 
-/// Register a run's notifications anew.
+/// Replace a run's registered notifications.
 ///
-/// An equal list changes nothing. Another one takes the place of what was not yet delivered.
+/// An equal list changes nothing. Another list supersedes the unfinished deliveries of the old one.
 #[utoipa::path(put, path = "/projects/{project}/runs/{uid}/notifications", tag = "notifications",
     params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)), request_body = NotificationsBody,
     responses((status = 200, description = "Registered", body = Object), (status = 404, description = "No such run", body = Detail)))]
@@ -56,22 +56,22 @@ pub(crate) struct TaskBody {
     status: TaskStatus,
 }
 
-/// Which task.
+/// The task's name, project and time.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TaskMetadata {
     name: String,
     project: String,
-    /// When it began.
+    /// The time at which the task began.
     #[schema(format = "date-time")]
     created: String,
 }
 
-/// How it stands.
+/// The state of the task.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TaskStatus {
     /// `running` or `succeeded`.
     state: &'static str,
-    /// Always null: what failed is told by the deliveries.
+    /// Always null: failures are found in the deliveries.
     error: Option<String>,
 }
 
@@ -84,13 +84,13 @@ fn task_body(project: &str, name: &str, created: Timestamp, is_done: bool) -> Ta
     }
 }
 
-/// Send what a run's registered notifications owe for the state it is in.
+/// Send a run's registered notifications for its current state.
 ///
-/// What was delivered is not delivered again. The task succeeds once each delivery was tried, or after a minute.
+/// Finished deliveries are not repeated. The task succeeds once each delivery was attempted, or after a minute.
 #[utoipa::path(post, path = "/projects/{project}/runs/{uid}/push-notifications", tag = "notifications",
     params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)),
-    responses((status = 200, description = "There is nothing to send", body = TaskBody),
-        (status = 202, description = "It is being sent; poll the task", body = TaskBody),
+    responses((status = 200, description = "No notification is sent", body = TaskBody),
+        (status = 202, description = "The notifications are being sent; poll the task", body = TaskBody),
         (status = 404, description = "No such run", body = Detail)))]
 pub(crate) async fn push(
     State(app): State<App>,
@@ -106,7 +106,7 @@ pub(crate) async fn push(
     Ok((status, Json(task_body(&project, &name, task.created_at, is_done))))
 }
 
-/// Read how such work stands.
+/// Read the state of a background task.
 #[utoipa::path(get, path = "/projects/{project}/background-tasks/{name}", tag = "notifications",
     params(("project" = String, Path), ("name" = String, Path)),
     responses((status = 200, body = TaskBody), (status = 404, description = "No such task", body = Detail)))]
@@ -119,33 +119,33 @@ pub(crate) async fn task(
     Ok(Json(task_body(&project, &name, task.created_at, is_done)))
 }
 
-/// Why a run's notifications were, are, or would be sent or not.
+/// The decisions about a run's notifications, with their reasons.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ExplainBody {
     /// The run.
     uid: String,
-    /// The state it is in.
+    /// The run's current state.
     state: String,
-    /// What is decided about each if they are pushed now.
+    /// The decision about each notification if it is pushed now.
     notifications: Vec<ExplainedBody>,
-    /// What was decided, the latest first.
+    /// The past decisions, the latest first.
     history: Vec<DecisionBody>,
 }
 
-/// What is decided about a notification now.
+/// The present decision about a notification.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ExplainedBody {
     notification: String,
     kind: String,
-    /// `send`, `skip`, or `error` when it cannot be sent as it is configured.
+    /// `send`, `skip`, or `error` when its configuration is invalid.
     verdict: &'static str,
-    /// The rule that decided; of an error its kind.
+    /// The rule that decided; for an error, its kind.
     reason: String,
-    /// More, where there is more to say.
+    /// Details, if there are any.
     detail: Option<String>,
 }
 
-/// What was decided about a notification.
+/// The decision about a notification.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DecisionBody {
     notification: String,
@@ -153,22 +153,22 @@ pub(crate) struct DecisionBody {
     state: String,
     /// The rule that decided.
     reason: String,
-    /// More, where there is more to say.
+    /// Details, if there are any.
     detail: Option<String>,
-    /// When.
+    /// The time of the decision.
     #[schema(format = "date-time")]
     at: String,
-    /// What followed; null after a skip, and once the delivery is forgotten.
+    /// The delivery; null after a skip, and once the delivery is pruned.
     delivery: Option<FollowedBody>,
 }
 
-/// The delivery that followed.
+/// The delivery after a decision to send.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FollowedBody {
     id: i64,
     /// `pending`, `leased`, `retry`, `sent`, `failed` or `superseded`.
     status: &'static str,
-    /// Why the last attempt failed.
+    /// The reason of the last failed attempt.
     reason: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What operators and clients ask about the server itself.
+//! The server itself, for operators and clients.
 
 use axum::Json;
 use axum::body::Body;
@@ -13,42 +13,42 @@ use utoipa::ToSchema;
 use crate::answer::{Answer, Problem};
 use crate::state::App;
 
-/// The version of MLRun whose API this is; its SDK compares it with its own.
+/// The version of MLRun whose API this server has; MLRun's SDK compares it with its own.
 const MLRUN_VERSION: &str = "1.12.1";
 
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What clients need to know.
+/// The versions and settings that clients need.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ClientSpecBody {
-    /// The version of MLRun whose API this is.
+    /// The version of MLRun whose API this server has.
     version: &'static str,
-    /// Runbell's own.
+    /// The version of Runbell.
     runbell_version: &'static str,
-    /// Where links lead.
+    /// The URL of the UI that messages link to.
     ui_url: Option<String>,
 }
 
-/// Tell clients what they need to know.
+/// Return the versions and settings that clients need.
 #[utoipa::path(get, path = "/client-spec", tag = "operations", security(()), responses((status = 200, body = ClientSpecBody)))]
 pub(crate) async fn client_spec(State(app): State<App>) -> Json<ClientSpecBody> {
     let runbell_version = env!("CARGO_PKG_VERSION");
     Json(ClientSpecBody { version: MLRUN_VERSION, runbell_version, ui_url: app.ui_url.clone() })
 }
 
-/// How the server is.
+/// The state of the server.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct HealthBody {
     status: &'static str,
 }
 
-/// Tell that the process answers.
+/// Check that the process answers.
 #[utoipa::path(get, path = "/healthz", tag = "operations", security(()), responses((status = 200, body = HealthBody)))]
 pub(crate) async fn healthz() -> Json<HealthBody> {
     Json(HealthBody { status: "ok" })
 }
 
-/// Tell whether events are taken in: writes to the store.
+/// Check that events are accepted: write to the store.
 #[utoipa::path(get, path = "/readyz", tag = "operations", security(()), responses((status = 200, body = HealthBody)))]
 pub(crate) async fn readyz(State(app): State<App>) -> Answer<Json<HealthBody>> {
     app.dispatcher.store().check().await?;
@@ -66,7 +66,7 @@ pub(crate) struct KindsBody {
 pub(crate) struct KindBody {
     kind: &'static str,
     aliases: &'static [&'static str],
-    /// `anywhere`, or `here_only` for what is sent from the runner's own process.
+    /// `anywhere`, or `here_only` if only the runner's own process sends it.
     #[schema(value_type = String)]
     place: Place,
     package: &'static str,
@@ -93,17 +93,17 @@ pub(crate) async fn kinds(State(app): State<App>) -> Json<KindsBody> {
     Json(KindsBody { kinds: kinds.collect() })
 }
 
-/// Figures in Prometheus' text format.
+/// Return metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations",
     responses((status = 200, description = "Prometheus' text format", body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(app): State<App>) -> Answer<Response> {
     let backlog = app.dispatcher.store().backlog().await.ok();
     let text = app.metrics.text(backlog);
-    let text = text.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the figures cannot be written"))?;
+    let text = text.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written"))?;
     Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response())
 }
 
-/// Copy the whole store, while work goes on: one SQLite file.
+/// Copy the whole store into one SQLite file, while the server works.
 #[utoipa::path(get, path = "/backup", tag = "operations",
     responses((status = 200, description = "A SQLite database", body = Vec<u8>, content_type = "application/octet-stream")))]
 pub(crate) async fn backup(State(app): State<App>) -> Answer<Response> {
@@ -111,12 +111,12 @@ pub(crate) async fn backup(State(app): State<App>) -> Answer<Response> {
         tracing::error!(%error, "a backup failed");
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("a backup cannot be made: {}", error.kind()))
     };
-    // Beside the store, for it holds as much, and is as secret.
+    // Beside the store, because it is as large and as secret.
     let folder = tempfile::Builder::new().prefix(".runbell-backup-").tempdir_in(&app.folder).map_err(failed)?;
     let copy = folder.path().join("runbell.db");
     app.dispatcher.store().backup(&copy).await?;
     let file = tokio::fs::File::open(&copy).await.map_err(failed)?;
-    // The open file lives on until it is sent.
+    // The open file stays readable until it is sent.
     folder.close().map_err(failed)?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),

@@ -1,4 +1,4 @@
-//! Projects, as MLRun's SDK makes and reads them. Nothing here needs one: they are kept for those who ask.
+//! Projects, as MLRun's SDK makes and reads them. The server itself needs none: it stores them for the SDK.
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
@@ -11,13 +11,13 @@ use crate::body::Document;
 use crate::state::App;
 use crate::tokens::Caller;
 
-/// How long a project's name may be.
+/// The longest name of a project.
 const LONGEST: usize = 253;
 
 /// Make a project.
 #[utoipa::path(post, path = "/projects", tag = "projects",
     request_body(content = Object, description = "The project's document; `metadata.name` is required"),
-    responses((status = 201, description = "Made", body = Object), (status = 409, description = "It is there", body = Detail)))]
+    responses((status = 201, description = "Made", body = Object), (status = 409, description = "The project exists", body = Detail)))]
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
@@ -38,12 +38,12 @@ pub(crate) async fn create(
         return Err(Problem::new(StatusCode::FORBIDDEN, format!("the token is not for project `{name}`")));
     }
     if app.dispatcher.store().project(&name).await?.is_some() {
-        return Err(Problem::new(StatusCode::CONFLICT, "the project is there already"));
+        return Err(Problem::new(StatusCode::CONFLICT, "the project exists already"));
     }
     Ok((StatusCode::CREATED, Json(keep(&app, &name, document).await?)))
 }
 
-/// Keep a project's document.
+/// Store a project's document.
 #[utoipa::path(put, path = "/projects/{project}", tag = "projects", params(("project" = String, Path)),
     request_body(content = Object, description = "The project's document"),
     responses((status = 200, description = "Kept", body = Object)))]
@@ -55,7 +55,7 @@ async fn keep(app: &App, name: &str, mut document: Map) -> Answer<Value> {
     match document.get_mut("metadata") {
         Some(Value::Map(metadata)) => {
             if metadata.get("name").is_some_and(|given| given.as_str() != Some(name)) {
-                return Err(Problem::bad("metadata.name: must be that of the path"));
+                return Err(Problem::bad("metadata.name: must be the name in the path"));
             }
             metadata.insert("name".to_owned(), Value::from(name));
         }
@@ -80,7 +80,7 @@ async fn keep(app: &App, name: &str, mut document: Map) -> Answer<Value> {
     Ok(kept)
 }
 
-/// Read a project. One that was never made, but has runs, is there too.
+/// Read a project. A project that was never made but has runs is found too.
 #[utoipa::path(get, path = "/projects/{project}", tag = "projects", params(("project" = String, Path)),
     responses((status = 200, description = "The project's document", body = Object),
         (status = 404, description = "No such project", body = Detail)))]

@@ -12,7 +12,7 @@ use crate::body::{Document, Query};
 use crate::page::{Page, Pagination};
 use crate::state::App;
 
-/// How many runs are looked through for one page that asks for labels.
+/// The most runs that are read for one page with a filter on labels.
 const LOOKED_THROUGH: usize = 10_000;
 
 /// One run.
@@ -38,7 +38,7 @@ fn key(project: String, uid: String, query: &Query) -> Answer<RunKey> {
 
 /// Store a run.
 ///
-/// `spec.notifications` inside it are redacted and register nothing. A run with registered notifications that enters
+/// `spec.notifications` in the document are redacted and not registered. A run with registered notifications that enters
 /// another state is a transition.
 #[utoipa::path(post, path = "/projects/{project}/runs/{uid}", tag = "runs",
     params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)),
@@ -74,7 +74,8 @@ pub(crate) async fn update(
 
 /// Read a run.
 ///
-/// With registered notifications, and what became of each in `status.notifications`; `format=standard` leaves those out.
+/// The document has the registered notifications, and the outcome of each in `status.notifications`; `format=standard` leaves
+/// them out.
 #[utoipa::path(get, path = "/projects/{project}/runs/{uid}", tag = "runs",
     params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query),
         ("format" = Option<String>, Query, description = "full, notifications or standard")),
@@ -105,7 +106,7 @@ async fn shown(app: &App, key: &RunKey, stored: &StoredRun, enriched: bool) -> A
 /// Delete a run, with its notifications and deliveries.
 #[utoipa::path(delete, path = "/projects/{project}/runs/{uid}", tag = "runs",
     params(("project" = String, Path), ("uid" = String, Path), ("iter" = Option<u64>, Query)),
-    responses((status = 200, description = "Deleted, or not there", body = Object)))]
+    responses((status = 200, description = "Deleted, or not found", body = Object)))]
 pub(crate) async fn delete(
     State(app): State<App>,
     Path((project, uid)): Path<(String, String)>,
@@ -117,11 +118,11 @@ pub(crate) async fn delete(
 
 /// List runs, the youngest first.
 #[utoipa::path(get, path = "/projects/{project}/runs", tag = "runs",
-    params(("project" = String, Path), ("name" = Option<String>, Query, description = "`~part` for a part of it"),
+    params(("project" = String, Path), ("name" = Option<String>, Query, description = "`~part` for a part of the name"),
         ("uid" = Option<Vec<String>>, Query), ("label" = Option<Vec<String>>, Query, description = "`name` or `name=value`"),
         ("states" = Option<Vec<String>>, Query), ("state" = Option<String>, Query),
         ("iter" = Option<bool>, Query, description = "Whether child runs are listed; default true"),
-        ("with-notifications" = Option<bool>, Query, description = "Only runs with registered notifications, and those told"),
+        ("with-notifications" = Option<bool>, Query, description = "Only runs with registered notifications, and return them"),
         ("start_time_from" = Option<String>, Query), ("start_time_to" = Option<String>, Query),
         ("last_update_time_from" = Option<String>, Query), ("last_update_time_to" = Option<String>, Query),
         ("page" = Option<u64>, Query), ("page-size" = Option<u64>, Query), ("page-token" = Option<String>, Query)),

@@ -13,19 +13,19 @@ use crate::answer::{Answer, Problem};
 use crate::body::{Document, Query};
 use crate::state::App;
 
-/// What the names of internal secrets begin with, in MLRun and here. Nobody makes, sees or deletes them by name.
+/// The prefix of internal secrets' names, in MLRun and here. The API neither makes, lists nor deletes them by name.
 const INTERNAL: &str = "mlrun.";
 
-/// How long a secret's name may be: that of a key in a Kubernetes secret.
+/// The longest name of a secret: that of a key in a Kubernetes secret.
 const LONGEST: usize = 253;
 
-/// How large all secrets of one request may be: what a Kubernetes secret holds.
+/// The largest size of all secrets in a request: that of a Kubernetes secret.
 const LARGEST: usize = 1024 * 1024;
 
-/// Secrets to keep.
+/// Secrets to store.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct SecretsBody {
-    /// `kubernetes`, as MLRun's SDK says; they are kept in the server's store all the same.
+    /// `kubernetes`, as MLRun's SDK sends; the secrets are kept in the server's store all the same.
     provider: Option<String>,
     /// Values by name, each a text.
     #[schema(value_type = Object)]
@@ -57,7 +57,7 @@ fn not_internal(name: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Keep secrets of a project, in the place of those with the same names.
+/// Store secrets of a project; they replace those with the same names.
 #[utoipa::path(post, path = "/projects/{project}/secrets", tag = "secrets", params(("project" = String, Path)),
     request_body = SecretsBody, responses((status = 201, description = "Kept")))]
 pub(crate) async fn create(State(app): State<App>, Path(project): Path<String>, body: Document) -> Answer<StatusCode> {
@@ -92,10 +92,10 @@ pub(crate) async fn keys(State(app): State<App>, Path(project): Path<String>, qu
     Ok(Json(KeysBody { provider: "kubernetes", secret_keys }))
 }
 
-/// Delete secrets of a project: those that are named, or all.
+/// Delete secrets of a project: the named ones, or all.
 #[utoipa::path(delete, path = "/projects/{project}/secrets", tag = "secrets",
     params(("project" = String, Path), ("provider" = Option<String>, Query), ("secret" = Option<Vec<String>>, Query)),
-    responses((status = 204, description = "They are not there any more")))]
+    responses((status = 204, description = "Deleted")))]
 pub(crate) async fn delete(State(app): State<App>, Path(project): Path<String>, query: Query) -> Answer<StatusCode> {
     provider(query.get("provider"))?;
     let names = query.all("secret");

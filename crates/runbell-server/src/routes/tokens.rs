@@ -12,10 +12,10 @@ use crate::body::Document;
 use crate::state::App;
 use crate::tokens;
 
-/// How long a token's name, and the name of a project of its, may be.
+/// The longest name of a token, and of a project in its list.
 const LONGEST: usize = 253;
 
-/// How many projects a token may be for.
+/// The most projects of a token.
 const PROJECTS: usize = 1_000;
 
 /// An access token, without its secret.
@@ -23,9 +23,9 @@ const PROJECTS: usize = 1_000;
 pub(crate) struct TokenBody {
     id: String,
     name: String,
-    /// Whether it may do everything.
+    /// Whether the token allows every action.
     admin: bool,
-    /// The projects it is for; `*` is any.
+    /// The projects that the token may use; `*` means every project.
     projects: Vec<String>,
     #[schema(format = "date-time")]
     created_at: String,
@@ -55,17 +55,17 @@ pub(crate) struct TokensBody {
 /// A token to make.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct NewBody {
-    /// What it is for.
+    /// A name for the token's use.
     name: String,
-    /// The projects it is for; `*` is any.
+    /// The projects that the token may use; `*` means every project.
     #[serde(default)]
     projects: Vec<String>,
-    /// Whether it may do everything. Default false.
+    /// Whether the token allows every action. Default false.
     #[serde(default)]
     admin: bool,
 }
 
-/// A new token, with its secret: shown this once.
+/// A new token with its secret, which is shown only once.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct MadeBody {
     token: String,
@@ -73,16 +73,16 @@ pub(crate) struct MadeBody {
     about: TokenBody,
 }
 
-/// List access tokens, revoked ones among them.
+/// List access tokens, including revoked ones.
 #[utoipa::path(get, path = "/tokens", tag = "tokens", responses((status = 200, body = TokensBody)))]
 pub(crate) async fn list(State(app): State<App>) -> Answer<Json<TokensBody>> {
     let tokens = app.dispatcher.store().tokens().await?;
     Ok(Json(TokensBody { tokens: tokens.into_iter().map(TokenBody::from).collect() }))
 }
 
-/// Make an access token. The first one makes the server ask everybody for one.
+/// Make an access token. After the first one every request needs a token.
 #[utoipa::path(post, path = "/tokens", tag = "tokens", request_body = NewBody,
-    responses((status = 201, description = "Made; the token is shown this once", body = MadeBody)))]
+    responses((status = 201, description = "Made; the token is shown only once", body = MadeBody)))]
 pub(crate) async fn create(State(app): State<App>, body: Document) -> Answer<(StatusCode, Json<MadeBody>)> {
     let NewBody { name, projects, admin } = body.fields()?;
     let fits = |text: &str| !text.trim().is_empty() && text.len() <= LONGEST && !text.chars().any(char::is_control);
@@ -98,7 +98,7 @@ pub(crate) async fn create(State(app): State<App>, body: Document) -> Answer<(St
         return Err(Problem::bad("projects: must name a project, or `*` for any; or admin must be true"));
     }
     if !admin && !app.tokens.are_used() {
-        return Err(Problem::bad("admin: must be true for the first token, or nobody could make another"));
+        return Err(Problem::bad("admin: must be true for the first token; only an administrator can make more"));
     }
     let made = tokens::make(&name, admin, projects, app.clock.now());
     let (token, record) =
@@ -108,9 +108,9 @@ pub(crate) async fn create(State(app): State<App>, body: Document) -> Answer<(St
     Ok((StatusCode::CREATED, Json(MadeBody { token, about: record.into() })))
 }
 
-/// Revoke an access token, for good.
+/// Revoke an access token; this cannot be undone.
 #[utoipa::path(delete, path = "/tokens/{id}", tag = "tokens", params(("id" = String, Path)),
-    responses((status = 204, description = "It does not count any more"), (status = 404, description = "No such token", body = Detail)))]
+    responses((status = 204, description = "Revoked"), (status = 404, description = "No such token", body = Detail)))]
 pub(crate) async fn revoke(State(app): State<App>, Path(id): Path<String>) -> Answer<StatusCode> {
     if !app.dispatcher.store().revoke_token(&id).await? {
         return Err(Problem::not_found("the token"));

@@ -1,4 +1,4 @@
-//! What was, and is still there to be shown: runs, deliveries, attempts, verdicts.
+//! The history: runs, deliveries, attempts, verdicts.
 
 use runbell_core::{RunState, Timestamp};
 
@@ -13,7 +13,7 @@ pub struct StoredRun {
     pub version: i64,
     /// The state last reported, in MLRun's spelling.
     pub state: String,
-    /// How many lists of notifications it has had.
+    /// The number of lists of notifications that it has had.
     pub generation: i64,
     /// The present list.
     pub notifications: Vec<RegisteredNotification>,
@@ -24,7 +24,7 @@ pub struct StoredRun {
 pub enum DeliveryState {
     /// Not yet tried.
     Pending,
-    /// Somebody is trying it.
+    /// An attempt is under way.
     Leased,
     /// It failed and will be tried again.
     Retry,
@@ -32,7 +32,7 @@ pub enum DeliveryState {
     Sent,
     /// It failed for good.
     Failed,
-    /// Newer news took its place, or it was cancelled.
+    /// Newer news replaced it, or it was cancelled.
     Superseded,
 }
 
@@ -59,13 +59,13 @@ impl DeliveryState {
         }
     }
 
-    /// Whether nothing more happens to it by itself.
+    /// Whether it is finished: it changes only by a replay.
     pub fn is_finished(self) -> bool {
         matches!(self, DeliveryState::Sent | DeliveryState::Failed | DeliveryState::Superseded)
     }
 }
 
-/// A delivery as it is shown.
+/// A delivery in answers of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryRecord {
     /// Its number.
@@ -82,23 +82,23 @@ pub struct DeliveryRecord {
     pub kind: String,
     /// The state the run entered.
     pub state: RunState,
-    /// When it entered it.
+    /// The time at which the run entered the state.
     pub at: Timestamp,
-    /// Where it stands.
+    /// Its state.
     pub status: DeliveryState,
-    /// How many attempts were made.
+    /// The number of attempts.
     pub attempts: u32,
-    /// Why the last attempt failed.
+    /// The reason of the last failed attempt.
     pub reason: Option<String>,
-    /// When it is due, while it waits.
+    /// The time at which it is due, while it waits.
     pub due_at: Option<Timestamp>,
-    /// When it was taken in.
+    /// The time at which it was accepted.
     pub created_at: Timestamp,
-    /// When it was finished.
+    /// The time at which it was finished.
     pub finished_at: Option<Timestamp>,
 }
 
-/// An attempt as it is shown.
+/// An attempt in answers of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRecord {
     /// Its number, from 1.
@@ -115,7 +115,7 @@ pub struct AttemptRecord {
     pub ambiguous: bool,
 }
 
-/// Which deliveries.
+/// A filter on deliveries.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFilter {
     /// Of this project.
@@ -128,13 +128,13 @@ pub struct DeliveryFilter {
     pub kind: Option<String>,
     /// For this state of the run.
     pub state: Option<RunState>,
-    /// Where it stands.
+    /// Its state.
     pub status: Option<DeliveryState>,
     /// Older than this one, for the next page.
     pub before: Option<i64>,
 }
 
-/// Which runs.
+/// A filter on runs.
 #[derive(Debug, Clone, Default)]
 pub struct RunFilter {
     /// Of this project.
@@ -164,15 +164,15 @@ pub struct RunFilter {
 /// A run in a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRecord {
-    /// Its number in the store; what [`RunFilter::before`] means.
+    /// Its number in the store, for [`RunFilter::before`].
     pub id: i64,
-    /// Which run.
+    /// The key of the run.
     pub key: RunKey,
     /// The run.
     pub run: StoredRun,
 }
 
-/// What was decided about a notification, as it is shown.
+/// The decision about a notification, in answers of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerdictRecord {
     /// The notification's name.
@@ -181,12 +181,12 @@ pub struct VerdictRecord {
     pub state: RunState,
     /// The rule that decided.
     pub reason: String,
-    /// More, where there is more to say: of an ignored condition `syntax`, `error` or `fuel`.
+    /// Details, if there are any: for an ignored condition `syntax`, `error` or `fuel`.
     pub detail: Option<String>,
-    /// The same in words.
+    /// The detail in words.
     pub why: Option<String>,
     /// When it was decided.
     pub at: Timestamp,
-    /// What followed: the delivery's id, where it stands, and why its last attempt failed.
+    /// The delivery after a decision to send: its id, its state, and the reason of its last failed attempt.
     pub delivery: Option<(i64, DeliveryState, Option<String>)>,
 }

@@ -1,4 +1,4 @@
-//! The values that go into a store and come out of it.
+//! The values that callers pass to a store and get from it.
 
 mod history;
 mod queue;

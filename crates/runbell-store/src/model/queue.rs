@@ -1,4 +1,4 @@
-//! What goes through the queue: changes of runs, jobs, leases, and how attempts ended.
+//! The values of the queue: changes of runs, jobs, leases, outcomes of attempts.
 
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use runbell_core::{DeliveryKey, Flow, FlowHash, Job, Look, RetryPolicy, RunState
 
 use super::SealedSecret;
 
-/// Which run: `iteration` is 0 for the run itself.
+/// The key of a run: `iteration` is 0 for the run itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RunKey {
     /// The project.
@@ -27,30 +27,30 @@ pub struct RegisteredNotification {
     pub name: String,
     /// Its kind.
     pub kind: String,
-    /// The notification object, JSON; of its secret params only a reference is left.
+    /// The notification object, JSON, with a reference in place of its secret params.
     pub document: String,
-    /// The name of the secret that the reference means.
+    /// The name of the referenced secret.
     pub secret: Option<String>,
 }
 
-/// What runs are looked for by.
+/// The fields by which runs are found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunFacts {
     /// The run's name.
     pub name: String,
-    /// The state it is in, in MLRun's spelling.
+    /// The run's state, in MLRun's spelling.
     pub state: String,
-    /// When it started; `None` keeps what is known, which at first is the time of the intake.
+    /// The time at which it started; `None` keeps the stored time, which at first is the time of the intake.
     pub started_at: Option<Timestamp>,
 }
 
-/// When the jobs of an intake are delivered.
+/// The condition under which the jobs of an intake are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deliver {
     /// Always: the run entered a state.
     Always,
-    /// Only when [`decides_anew`](runbell_core::delivery::decides_anew) says so: the new list took the place of an unfinished delivery
-    /// about this state, the one that the run is in.
+    /// Only if the new list replaces an unfinished delivery about this state, the run's current one; see
+    /// [`decides_again`](runbell_core::delivery::decides_again).
     IfReplaced(RunState),
 }
 
@@ -63,23 +63,23 @@ pub struct RunChange {
     pub document: String,
     /// The documents of its workflow's steps: a JSON list; `None` for a plain run.
     pub steps: Option<String>,
-    /// What it is looked for by.
+    /// The fields by which it is found.
     pub facts: RunFacts,
-    /// The version that was decided for; `None` when there was no such run.
+    /// The version of the run for which it was decided; `None` when there was no such run.
     pub expected: Option<i64>,
     /// A new list of notifications, in a new generation; `None` keeps the present one.
     pub notifications: Option<Vec<RegisteredNotification>>,
     /// Secrets that the new list refers to.
     pub secrets: Vec<SealedSecret>,
-    /// What was decided, about every notification.
+    /// The decision about every notification.
     pub verdicts: Vec<NewVerdict>,
-    /// The jobs that follow; each belongs to the notification of its lane.
+    /// The new jobs; each belongs to the notification of its lane.
     pub jobs: Vec<NewJob>,
-    /// When they are delivered.
+    /// The condition under which they are delivered.
     pub deliver: Deliver,
 }
 
-/// What was decided about one notification.
+/// The decision about one notification.
 #[derive(Debug, Clone)]
 pub struct NewVerdict {
     /// The notification's name.
@@ -90,34 +90,34 @@ pub struct NewVerdict {
     pub reason: &'static str,
     /// More, where there is more to say: of an ignored condition `syntax`, `error` or `fuel`.
     pub detail: Option<String>,
-    /// The same in words: why the condition was ignored.
+    /// The detail in words: why the condition was ignored.
     pub why: Option<String>,
 }
 
-/// A job that is to be delivered.
+/// A job to deliver.
 #[derive(Debug, Clone)]
 pub struct NewJob {
     /// The job.
     pub job: Job,
-    /// Where it waits; unknown until its sender was built.
+    /// Its flow; unknown until its sender was built.
     pub flow: Flow,
-    /// Leases it to the caller from the start, for so long, unless it is not its turn yet: a caller that has everything an
-    /// attempt needs at hand, and room for it, need not claim it.
+    /// Leases it to the caller at once, for so long, if it is at the head of its lane: a caller with the inputs of an attempt in
+    /// memory and room for it need not claim it.
     pub lease: Option<Duration>,
 }
 
-/// What became of an intake.
+/// The result of an intake.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Accepted {
-    /// The run's version now.
+    /// The run's version after the change.
     pub version: i64,
-    /// What became of each job; none when they are not delivered.
+    /// The placement of each job; empty when they are not delivered.
     pub jobs: Vec<Placed>,
     /// How many unfinished deliveries of an earlier list were superseded.
     pub superseded: usize,
 }
 
-/// What became of a job.
+/// The placement of a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placed {
     /// The job's key.
@@ -135,22 +135,22 @@ pub enum Placement {
     Leased(Lease),
     /// It waits to be claimed.
     Queued,
-    /// A delivery with its key was there before: the same news, reported again.
+    /// A delivery with its key exists already: the same news was reported again.
     Known,
 }
 
-/// The right to one attempt of a delivery.
+/// A lease: the right to one attempt of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
     /// The delivery.
     pub id: i64,
-    /// What every write about this lease names.
+    /// The fence, which every write about this lease names.
     pub fence: i64,
-    /// How far the delivery has come; the attempt that this lease is for is counted.
+    /// The progress of the delivery, including the attempt of this lease.
     pub progress: Progress,
 }
 
-/// A delivery that was leased, with everything an attempt needs.
+/// A leased delivery, with all inputs of an attempt.
 #[derive(Debug, Clone)]
 pub struct LeasedDelivery {
     /// The lease.
@@ -161,34 +161,34 @@ pub struct LeasedDelivery {
     pub project: String,
     /// The run; `None` for a job without one.
     pub run: Option<RunKey>,
-    /// The run's document as of the change.
+    /// The run's document at the change.
     pub document: Option<String>,
     /// The documents of its workflow's steps: a JSON list.
     pub steps: Option<String>,
     /// The notification.
     pub notification: RegisteredNotification,
-    /// The secret its params refer to, sealed; `None` when there is none, or it is gone.
+    /// The referenced secret of its params, sealed; `None` without one, or when it is missing.
     pub sealed: Option<Vec<u8>>,
     /// The state that notifies.
     pub state: RunState,
-    /// When it was entered.
+    /// The time at which the state was entered.
     pub at: Timestamp,
-    /// Whose words the target shows.
+    /// The look of the message: MLRun's or Runbell's.
     pub look: Look,
-    /// Where it waited.
+    /// Its flow.
     pub flow: Flow,
-    /// Since when its destination is down: this attempt finds out whether it still is.
+    /// The time since which its destination is down; this attempt is a probe.
     pub down_since: Option<Timestamp>,
 }
 
-/// Says how many more deliveries a destination may be given now.
+/// Answers how many more deliveries of a destination may be leased now.
 ///
-/// Asked inside the transaction that claims, possibly twice: must be quick, and must not call the store.
+/// Called inside the transaction of a claim, possibly twice: must be quick, and must not call the store.
 pub trait Rooms: Send + Sync {
     /// How many of the destination's deliveries may be leased; `granted` is what this claim has leased so far, by destination.
     fn room(&self, destination: FlowHash, granted: &[(FlowHash, usize)]) -> usize;
 
-    /// How many of these the flow may have.
+    /// How many of these may be of the flow.
     fn share(&self, _: Flow) -> Share {
         Share::UNLIMITED
     }
@@ -197,9 +197,9 @@ pub trait Rooms: Send + Sync {
 /// How many deliveries of a flow may be leased now: its bucket may keep a pace, or be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
-    /// How many.
+    /// The number.
     pub room: usize,
-    /// How long until another look is worth it, once these are used up.
+    /// The time until more may be leased, once these are used.
     pub again: Duration,
 }
 
@@ -208,16 +208,16 @@ impl Share {
     pub const UNLIMITED: Share = Share { room: usize::MAX, again: Duration::ZERO };
 }
 
-/// What is claimed.
+/// A claim.
 #[derive(Clone)]
 pub struct Claim {
-    /// How many deliveries at most (1–1,000).
+    /// The most deliveries (1–1,000).
     pub limit: usize,
-    /// How long they are leased. It outlasts the slowest attempt, or another node makes the attempt too.
+    /// The duration of the leases. It must exceed the slowest attempt, or another node repeats the attempt.
     pub lease: Duration,
     /// How many destinations that are down may be probed; each with one delivery.
     pub probes: usize,
-    /// How much room the others have.
+    /// The room of the other destinations.
     pub rooms: Arc<dyn Rooms>,
 }
 
@@ -227,38 +227,38 @@ impl Debug for Claim {
     }
 }
 
-/// What was leased, and when to look again.
+/// The leased deliveries, and the time of the next claim.
 #[derive(Debug, Clone)]
 pub struct Claimed {
     /// The deliveries, oldest first for each destination.
     pub deliveries: Vec<LeasedDelivery>,
     /// Destinations that had more due than room.
     pub without_room: Vec<FlowHash>,
-    /// How long until another delivery is due or a lease runs out; `None` when none is waiting. Zero when more may be due
-    /// than was asked for. What has no room does not count.
+    /// The time until another delivery is due or a lease expires; `None` when none waits. Zero when more may be due than was
+    /// claimed. Deliveries without room do not count.
     pub next: Option<Duration>,
     /// Whether more destinations that are down wait for a probe.
     pub more_probes: bool,
 }
 
-/// How an attempt ended.
+/// The completion of a lease: the outcome of its attempt.
 #[derive(Debug, Clone)]
 pub struct Completion {
     /// The lease.
     pub lease: Lease,
-    /// What came of the attempt.
+    /// The outcome of the attempt.
     pub outcome: Outcome,
-    /// The policy that says what follows.
+    /// The retry policy.
     pub policy: Arc<RetryPolicy>,
     /// A number from 0 to 1 for the jitter of a wait.
     pub chance: f64,
-    /// How long the attempt took.
+    /// The duration of the attempt.
     pub took: Duration,
-    /// Where the delivery waits from now on; unknown when its sender could not be built.
+    /// The flow of the delivery from now on; unknown when its sender could not be built.
     pub flow: Flow,
-    /// What the attempt said about its destination and its bucket.
+    /// The news of the attempt about its destination and its bucket.
     pub holds: Vec<HoldChange>,
-    /// What is to be delivered besides if this delivery fails for good: alarms.
+    /// The alarms to deliver if this delivery fails for good.
     pub follow_ups: Vec<FollowUp>,
 }
 
@@ -275,16 +275,16 @@ pub struct FollowUp {
     pub secret: Option<SealedSecret>,
 }
 
-/// Deliveries are held back, or no more.
+/// A change of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HoldChange {
-    /// What is held.
+    /// The held destination or bucket.
     pub target: HoldTarget,
-    /// For how long from now; `None` ends the hold.
+    /// The duration from now; `None` ends the hold.
     pub hold: Option<Duration>,
 }
 
-/// What is held.
+/// The held destination or bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HoldTarget {
     /// A destination that is down: its breaker is open. It is probed when the hold is over.
@@ -298,25 +298,25 @@ pub enum HoldTarget {
 pub struct StoredHold {
     /// The destination.
     pub destination: FlowHash,
-    /// How long until the next probe.
+    /// The time until the next probe.
     pub remaining: Duration,
-    /// Since when it is down.
+    /// The time since which it is down.
     pub since: Timestamp,
 }
 
-/// What became of a completion.
+/// The result of a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
-    /// It is written down.
+    /// It is recorded.
     Done {
-        /// What follows.
+        /// The next step.
         next: Next,
     },
-    /// The lease was lost by then: nothing is changed.
+    /// The lease was lost before: the delivery is unchanged.
     Lost,
 }
 
-/// What waits to be delivered.
+/// The unfinished deliveries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// No attempt was made.

@@ -2,8 +2,8 @@
 
 use runbell_core::Timestamp;
 
-/// What the names of secrets begin with that were made of a notification's params, as in MLRun. They belong to the
-/// notifications that refer to them: callers neither see, make nor delete them, and they go with their last user.
+/// The prefix of internal secrets, which hold a notification's params, as in MLRun. They belong to the notifications that
+/// refer to them: callers neither see, make nor delete them, and they are deleted with their last notification.
 pub const INTERNAL: &str = "mlrun.notifications.";
 
 /// A secret, sealed.
@@ -29,13 +29,13 @@ pub struct ProjectSecret {
 pub struct TokenRecord {
     /// Its public part.
     pub id: String,
-    /// What it is for.
+    /// A name for its use.
     pub name: String,
     /// SHA-256 of its secret part.
     pub hash: [u8; 32],
-    /// Whether it may do everything.
+    /// Whether it allows every action.
     pub admin: bool,
-    /// The projects it is for; `*` is any.
+    /// The projects that it may use; `*` means every project.
     pub projects: Vec<String>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -46,10 +46,10 @@ pub struct TokenRecord {
 /// Work that a caller polls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskRecord {
-    /// When it began.
+    /// The time at which it began.
     pub created_at: Timestamp,
-    /// How long ago that is.
+    /// The time since it began.
     pub age: std::time::Duration,
-    /// How many of its deliveries wait for their first attempt.
+    /// The number of its deliveries that wait for their first attempt.
     pub untried: usize,
 }

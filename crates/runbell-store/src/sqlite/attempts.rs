@@ -1,4 +1,4 @@
-//! Attempts: the last one stands in its delivery's row, earlier ones in a table of their own.
+//! Attempts: the last one is in its delivery's row, earlier ones are in their own table.
 
 use rusqlite::{Connection, params};
 
@@ -16,7 +16,7 @@ pub(super) struct LastAttempt<'a> {
     pub(super) is_ambiguous: bool,
 }
 
-/// Moves the last attempt of a delivery into the table of earlier ones; before another one takes its place.
+/// Moves the last attempt of a delivery into the table of earlier ones, before another one replaces it.
 pub(super) fn keep_earlier(connection: &Connection, id: i64) -> StoreResult<()> {
     let sql = "INSERT OR REPLACE INTO attempts (delivery_id, number, started_at, ended_at, outcome, reason, ambiguous) \
                SELECT id, last_number, last_started_at, last_ended_at, last_outcome, last_reason, last_ambiguous \
@@ -25,7 +25,7 @@ pub(super) fn keep_earlier(connection: &Connection, id: i64) -> StoreResult<()> 
     Ok(())
 }
 
-/// Writes an attempt down as the last one.
+/// Records an attempt as the last one.
 pub(super) fn write_attempt(connection: &Connection, id: i64, attempt: &LastAttempt<'_>) -> StoreResult<()> {
     keep_earlier(connection, id)?;
     let sql = "UPDATE deliveries SET last_number = ?2, last_started_at = ?3, last_ended_at = ?4, last_outcome = ?5, \

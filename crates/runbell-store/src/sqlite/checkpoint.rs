@@ -1,8 +1,8 @@
-//! Moves what commits have written to the log into the database, beside the thread that commits.
+//! Checkpoints: copies committed pages from the log into the database, in parallel with the committing thread.
 //!
-//! A checkpoint waits for the disk several times as long as a commit does. The pass that copies most of the log, and sees it
-//! to the disk, runs on a thread of its own, while commits go on; what they add meanwhile is little, and the writer copies
-//! that itself, for only between its commits can the log be at its end and begin again.
+//! A checkpoint waits for the disk several times as long as a commit does. The pass that copies and syncs most of the log
+//! runs on its own thread, while commits go on. The few pages that they add meanwhile are copied by the writer itself, because
+//! only between its commits can the log be at its end and begin again.
 
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -19,9 +19,9 @@ use rusqlite::hooks::Wal;
 use super::open;
 use crate::error::{StoreError, StoreResult};
 
-/// How many pages of log are worth a checkpoint: 8 MB, twice as many as SQLite takes, for most pages are written again and
-/// again, and are copied once. The file of the log grows to about as many, and commits are slower until it has; a process
-/// that was killed reads as many when it starts again.
+/// The pages of log that cause a checkpoint: 8 MB, twice as many as SQLite's default, because most pages are written many
+/// times and copied once. The log's file grows to about this size, and commits are slower until it has; a killed process
+/// reads as many pages at its next start.
 const ENOUGH: c_int = 2_000;
 
 thread_local! {
@@ -34,7 +34,7 @@ pub(super) fn logged() -> c_int {
     LOGGED.get()
 }
 
-/// Looks after the log of one writer.
+/// The checkpoints of one writer's log.
 pub(super) struct Checkpoints {
     passes: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -49,7 +49,7 @@ impl Drop for Checkpoints {
     fn drop(&mut self) {
         drop(self.passes.take());
         if let Some(thread) = self.thread.take() {
-            // It has no reason to panic, and if it did, it has said so.
+            // It is not expected to panic; a panic was logged already.
             let _ = thread.join();
         }
     }
@@ -64,7 +64,7 @@ impl Checkpoints {
             Ok(())
         }));
         let beside = open::connect(file)?;
-        // Nothing of the log is forgotten before the database has it on disk.
+        // No page of the log is dropped before the database has it on disk.
         beside.pragma_update(None, "synchronous", "full")?;
         let (passes, asked) = sync_channel::<()>(1);
         let is_passing = Arc::new(AtomicBool::new(false));
@@ -112,7 +112,7 @@ impl Checkpoints {
 /// Copies the pages that no reader needs in their old form, without waiting; the next pass copies the rest.
 fn checkpoint(connection: &Connection) {
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-        // Nothing is lost: it is in the log, and commits say by themselves when the disk takes no more.
+        // No data is lost: it is in the log, and commits fail by themselves when the disk is full.
         tracing::warn!(%error, "the log is not copied into the database");
     }
 }

@@ -1,4 +1,4 @@
-//! Leases: who may attempt what is due.
+//! Leases: claims on due deliveries.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use super::values::{micros_to_wait, timestamp};
 use crate::error::{StoreError, StoreResult};
 use crate::model::{Claim, Claimed, Lease, LeasedDelivery, RegisteredNotification, RunKey};
 
-/// How many destinations one claim looks at. Those without room are passed over without a write, so few of them cost little;
-/// beyond this many they go to the end of the line.
+/// The most destinations that one claim reads. Those without room are skipped without a write, so a few of them cost little;
+/// beyond this number they go to the end of the line.
 const LOOKS: usize = 512;
 
-/// How long until another look at the line when all that were looked at have no room.
+/// The time until the next claim when no destination of this claim has room.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// When a flow whose share is used up is looked at again, at the earliest.
+/// The shortest time until a flow with a used share is read again.
 const SHARE_AGAIN: Duration = Duration::from_millis(1);
 
 const LEASED: &str = "
@@ -141,7 +141,7 @@ fn lease_of(
             is_limited |= is_used_up;
             settle_flow(connection, flow_id, if is_used_up { later(now, share.again.max(SHARE_AGAIN)) } else { now })?;
         }
-        // Those that were limited are not ready any more, so others come to the front.
+        // The limited flows are not ready any more, so others come first.
         if !is_limited || leased.len() - before == wanted {
             break;
         }
@@ -150,7 +150,7 @@ fn lease_of(
     Ok(leased.len() - before)
 }
 
-/// The flows of a destination that have something due.
+/// The flows of a destination with due deliveries.
 fn ready_flows(connection: &Connection, destination: i64, limit: usize, now: i64) -> StoreResult<Vec<(i64, FlowHash)>> {
     let sql = "SELECT id, bucket FROM flows WHERE destination_id = ?1 AND ready_at <= ?2 ORDER BY ready_at LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
@@ -223,7 +223,7 @@ fn read(row: &Row<'_>, now: i64) -> StoreResult<LeasedDelivery> {
     })
 }
 
-/// How long until something is due or a lease runs out. Destinations that are ready and have no room do not count.
+/// The time until a delivery is due or a lease expires. Destinations that are ready but have no room do not count.
 fn next(connection: &Connection, now: i64) -> StoreResult<Option<Duration>> {
     let first = |sql: &str| -> StoreResult<Option<i64>> {
         Ok(connection.prepare_cached(sql)?.query_row([now], |row| row.get(0)).optional()?)
@@ -240,12 +240,12 @@ fn next(connection: &Connection, now: i64) -> StoreResult<Option<Duration>> {
     Ok(times.into_iter().flatten().min().map(|at| micros_to_wait(at.saturating_sub(now))))
 }
 
-/// Ends leases that have run out: their holders are gone, or so slow that they count as gone.
+/// Ends expired leases: their holders are dead, or too slow.
 fn end_expired(connection: &Connection, now: i64) -> StoreResult<()> {
     end_leases(connection, "SELECT id, attempts, replaced FROM deliveries WHERE leased_until <= ?1", now)
 }
 
-/// Ends all leases: this process owns the file, so every holder is gone.
+/// Ends all leases: this process owns the file, so every earlier holder is dead.
 pub(super) fn end_all_leases(connection: &mut Connection, now: i64) -> StoreResult<()> {
     let transaction = connection.transaction()?;
     let all = "SELECT id, attempts, replaced FROM deliveries WHERE leased_until IS NOT NULL AND ?1 = ?1";
@@ -254,7 +254,7 @@ pub(super) fn end_all_leases(connection: &mut Connection, now: i64) -> StoreResu
     Ok(())
 }
 
-/// Writes down attempts without a known end, and makes their deliveries due.
+/// Records attempts without a known end, and makes their deliveries due.
 fn end_leases(connection: &Connection, sql: &str, now: i64) -> StoreResult<()> {
     let lost: Vec<(i64, i64, bool)> = connection
         .prepare_cached(sql)?
@@ -279,7 +279,7 @@ fn end_leases(connection: &Connection, sql: &str, now: i64) -> StoreResult<()> {
     Ok(())
 }
 
-/// Makes a delivery that is not leased any more due at `due`, when it is its turn; at once if newer news hurries it.
+/// Makes a delivery due at `due` after its lease, if it is at the head of its lane; at once if newer news hurries it.
 pub(super) fn due_in_its_turn(connection: &Connection, id: i64, due: i64, now: i64) -> StoreResult<()> {
     let sql = "UPDATE deliveries SET due_at = ?2 WHERE id = ?1 RETURNING flow_id";
     let flow: i64 = connection.prepare_cached(sql)?.query_row([id, due], |row| row.get(0))?;
@@ -300,7 +300,7 @@ pub(super) fn overdue(connection: &Connection, policy: &RetryPolicy, limit: usiz
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
-/// Leases these deliveries, those that still wait.
+/// Leases those of these deliveries that still wait.
 pub(super) fn lease_these(
     connection: &Connection,
     ids: &[i64],

@@ -1,4 +1,4 @@
-//! How attempts ended, and what follows.
+//! Records outcomes of attempts, and the next step.
 
 use runbell_core::delivery::{Next, Outcome, Progress, advance};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -19,16 +19,16 @@ struct Held {
     progress: Progress,
     created_at: i64,
     is_followed: bool,
-    /// Others of its lane are not finished.
+    /// Whether other deliveries of its lane are unfinished.
     has_others: bool,
 }
 
-/// What became of a completion, and whether something may be due by it.
+/// Records a completion. Returns also whether another delivery may be due by it.
 pub(super) fn complete(connection: &Connection, completion: &Completion, now: i64) -> StoreResult<(Recorded, bool)> {
     let Completion { lease, outcome, policy, chance, .. } = completion;
     let id = lease.id;
     let mut may_be_due = false;
-    // What the attempt said about its destination holds, whoever has the lease by now.
+    // The attempt's news about its destination count even if the lease is lost by now.
     for change in &completion.holds {
         may_be_due |= change_hold(connection, *change, now)?;
     }
@@ -40,7 +40,7 @@ pub(super) fn complete(connection: &Connection, completion: &Completion, now: i6
                        status = CASE WHEN attempts - replayed_after > 1 THEN 'retry' ELSE 'pending' END WHERE id = ?1";
             let flow = own_flow_id(connection, completion)?;
             connection.prepare_cached(sql)?.execute([id, flow])?;
-            // What was never tried and need not wait keeps its place: by the time it was accepted.
+            // A delivery without an attempt and without a wait keeps its place, by the time of its acceptance.
             let is_untried = held.progress.attempts <= 1;
             let due = if after.is_zero() && is_untried { held.created_at } else { later(now, after) };
             due_in_its_turn(connection, id, due, now)?;
@@ -99,7 +99,7 @@ fn find(connection: &Connection, id: i64, fence: i64, now: i64) -> StoreResult<O
     Ok(found.optional()?)
 }
 
-/// Writes down an attempt that was made, and where its delivery stands then.
+/// Records an attempt and the new state of its delivery.
 fn record(
     connection: &Connection,
     completion: &Completion,
@@ -114,9 +114,9 @@ fn record(
             let word = if next == Next::Failed { "failed" } else { "retry" };
             (word, failure.reason.as_str(), failure.ambiguous)
         }
-        // No attempt was made, and none will be: it was held for longer than its schedule lasts, or replaced meanwhile.
+        // No attempt was or will be made: it was held for longer than its schedule lasts, or replaced meanwhile.
         Outcome::Held(hold) => {
-            ("failed", hold.down.as_deref().unwrap_or("the run was given other notifications"), false)
+            ("failed", hold.down.as_deref().unwrap_or("the run has a new list of notifications"), false)
         }
     };
     if held.attempts > 1 {

@@ -1,8 +1,8 @@
-//! Takes in one change of a run: run, notifications, verdicts, deliveries, in one transaction.
+//! Stores one change of a run: run, notifications, verdicts, deliveries, in one transaction.
 
 use std::time::Duration;
 
-use runbell_core::delivery::{Next, Phase, Progress, Replacement, Turn, decides_anew, replace, turns};
+use runbell_core::delivery::{Next, Phase, Progress, Replacement, Turn, decides_again, replace, turns};
 use runbell_core::{DeliveryKey, Reason, RunState};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -17,14 +17,14 @@ use crate::model::{
     SealedSecret,
 };
 
-/// A run while a change of it is taken in.
+/// A run during the intake of a change.
 struct Row {
     id: i64,
     version: i64,
     generation: i64,
     /// The notifications of its new list, with their rows.
     listed: Vec<(String, i64)>,
-    /// Nothing of it is in the store yet, so that nothing is looked for.
+    /// Whether the run is new to the store, so that no older rows are looked up.
     is_new: bool,
 }
 
@@ -40,57 +40,57 @@ impl Row {
     }
 }
 
-/// Takes a change in. Returns what became of it, and whether something may be due by it.
-pub(super) fn take_in(connection: &Connection, intake: &RunChange, now: i64) -> StoreResult<(Accepted, bool)> {
-    let mut row = write_run(connection, intake, now)?;
+/// Stores a change. Returns the result, and whether a delivery may be due by it.
+pub(super) fn take_in(connection: &Connection, change: &RunChange, now: i64) -> StoreResult<(Accepted, bool)> {
+    let mut row = write_run(connection, change, now)?;
     let mut accepted = Accepted { version: row.version, ..Accepted::default() };
-    let mut delivers = matches!(intake.deliver, Deliver::Always);
-    if let Some(list) = &intake.notifications {
+    let mut delivers = matches!(change.deliver, Deliver::Always);
+    if let Some(list) = &change.notifications {
         row.generation += 1;
-        let owner = Owner { run_id: Some(row.id), generation: row.generation, project: &intake.run.project };
+        let owner = Owner { run_id: Some(row.id), generation: row.generation, project: &change.run.project };
         for (position, one) in list.iter().enumerate() {
-            let id = register(connection, &owner, position, one, &intake.secrets)?;
+            let id = register(connection, &owner, position, one, &change.secrets)?;
             row.listed.push((one.name.clone(), id));
         }
         if !row.is_new {
-            let (superseded, anew) = take_over(connection, &row, intake.deliver, now)?;
+            let (superseded, is_decided_again) = take_over(connection, &row, change.deliver, now)?;
             accepted.superseded = superseded;
-            delivers |= anew;
+            delivers |= is_decided_again;
         }
     }
     let mut may_be_due = accepted.superseded > 0;
     if !delivers {
         return Ok((accepted, may_be_due));
     }
-    let subject = keep_steps(connection, intake)?;
-    for new in &intake.jobs {
-        let (placed, is_ready) = place(connection, intake, &row, new, subject, now)?;
+    let subject = keep_steps(connection, change)?;
+    for new in &change.jobs {
+        let (placed, is_ready) = place(connection, change, &row, new, subject, now)?;
         accepted.jobs.push(placed);
         may_be_due |= is_ready;
     }
-    for verdict in &intake.verdicts {
-        write_verdict(connection, &row, verdict, intake, &accepted.jobs, now)?;
+    for verdict in &change.verdicts {
+        write_verdict(connection, &row, verdict, change, &accepted.jobs, now)?;
     }
     Ok((accepted, may_be_due))
 }
 
 /// Writes the run's document.
-fn write_run(connection: &Connection, intake: &RunChange, now: i64) -> StoreResult<Row> {
-    let (run, facts) = (&intake.run, &intake.facts);
+fn write_run(connection: &Connection, change: &RunChange, now: i64) -> StoreResult<Row> {
+    let (run, facts) = (&change.run, &change.facts);
     let started = facts.started_at.map(micros);
-    let Some(expected) = intake.expected else {
+    let Some(expected) = change.expected else {
         let sql = "INSERT INTO runs (project, uid, iteration, version, generation, document, name, state, started_at, created_at, \
                    updated_at) VALUES (?1, ?2, ?3, 1, ?9, ?4, ?5, ?6, coalesce(?7, ?8), ?8, ?8) ON CONFLICT DO NOTHING";
         let made = connection.prepare_cached(sql)?.execute(params![
             run.project,
             run.uid,
             run.iteration,
-            intake.document,
+            change.document,
             facts.name,
             facts.state,
             started,
             now,
-            i64::from(intake.notifications.is_some())
+            i64::from(change.notifications.is_some())
         ])?;
         let id = connection.last_insert_rowid();
         return if made == 1 {
@@ -108,11 +108,11 @@ fn write_run(connection: &Connection, intake: &RunChange, now: i64) -> StoreResu
     keep_subject(connection, id)?;
     let sql = "UPDATE runs SET version = version + 1, document = ?2, name = ?3, state = ?4, \
                started_at = coalesce(?5, started_at), updated_at = ?6 WHERE id = ?1";
-    connection.prepare_cached(sql)?.execute(params![id, intake.document, facts.name, facts.state, started, now])?;
+    connection.prepare_cached(sql)?.execute(params![id, change.document, facts.name, facts.state, started, now])?;
     Ok(Row { id, version: expected + 1, generation, listed: Vec::new(), is_new: false })
 }
 
-/// Before a run changes: keeps it as it was for the deliveries that report on it.
+/// Keeps the document of a run before a change, for the deliveries that report on it.
 fn keep_subject(connection: &Connection, run_id: i64) -> StoreResult<()> {
     let needed = "SELECT 1 FROM deliveries WHERE run_id = ?1 AND subject_id IS NULL";
     if connection.prepare_cached(needed)?.exists([run_id])? {
@@ -124,15 +124,15 @@ fn keep_subject(connection: &Connection, run_id: i64) -> StoreResult<()> {
     Ok(())
 }
 
-/// Keeps the subject of a workflow at once, for its steps stand nowhere else.
-fn keep_steps(connection: &Connection, intake: &RunChange) -> StoreResult<Option<i64>> {
-    let Some(steps) = intake.steps.as_ref().filter(|_| !intake.jobs.is_empty()) else { return Ok(None) };
+/// Keeps the subject of a workflow at once, because its steps are stored nowhere else.
+fn keep_steps(connection: &Connection, change: &RunChange) -> StoreResult<Option<i64>> {
+    let Some(steps) = change.steps.as_ref().filter(|_| !change.jobs.is_empty()) else { return Ok(None) };
     let sql = "INSERT INTO subjects (document, steps) VALUES (?1, ?2)";
-    connection.prepare_cached(sql)?.execute([&intake.document, steps])?;
+    connection.prepare_cached(sql)?.execute([&change.document, steps])?;
     Ok(Some(connection.last_insert_rowid()))
 }
 
-/// Whose notification it is.
+/// The owner of a notification: a run's list, or a job without a run.
 struct Owner<'a> {
     run_id: Option<i64>,
     generation: i64,
@@ -157,7 +157,7 @@ fn register(
     let Some(name) = &one.secret else { return Ok(id) };
     match secrets.iter().find(|secret| secret.name == *name) {
         Some(secret) => {
-            // Sealed again: the one that is there may be of a key that is gone.
+            // Sealed again: the key of the stored one may be missing.
             let sql = "INSERT INTO secrets (project, name, sealed, users) VALUES (?1, ?2, ?3, 1) \
                        ON CONFLICT DO UPDATE SET sealed = excluded.sealed, users = users + 1";
             connection.prepare_cached(sql)?.execute(params![project, name, secret.sealed])?;
@@ -171,8 +171,8 @@ fn register(
     Ok(id)
 }
 
-/// A new list takes over: what follows for the unfinished deliveries of the old one. Returns how many there were, and whether
-/// the new list is decided about for the state that the run is in.
+/// Replaces the old list: supersedes its unfinished deliveries. Returns their number, and whether the new list is decided for
+/// the run's current state.
 fn take_over(connection: &Connection, row: &Row, deliver: Deliver, now: i64) -> StoreResult<(usize, bool)> {
     let sql = "SELECT id, state, leased_until IS NOT NULL FROM deliveries WHERE run_id = ?1 AND finished_at IS NULL";
     let mut statement = connection.prepare_cached(sql)?;
@@ -185,7 +185,7 @@ fn take_over(connection: &Connection, row: &Row, deliver: Deliver, now: i64) -> 
             }
             Replacement::Superseded => {
                 let sql = "UPDATE deliveries SET status = ?3, due_at = NULL, finished_at = ?2, \
-                           reason = 'the run was given other notifications' WHERE id = ?1";
+                           reason = 'the run has a new list of notifications' WHERE id = ?1";
                 connection.prepare_cached(sql)?.execute(params![
                     id,
                     now,
@@ -199,15 +199,15 @@ fn take_over(connection: &Connection, row: &Row, deliver: Deliver, now: i64) -> 
     forget_lists(connection, row.id, row.generation)?;
     let states: Vec<RunState> =
         unfinished.iter().map(|(_, word, _)| word.parse().unwrap_or(RunState::Unknown)).collect();
-    let anew = matches!(deliver, Deliver::IfReplaced(state) if decides_anew(&states, state));
-    Ok((unfinished.len(), anew))
+    let is_decided_again = matches!(deliver, Deliver::IfReplaced(state) if decides_again(&states, state));
+    Ok((unfinished.len(), is_decided_again))
 }
 
-/// Makes the delivery of a job, unless it is there already, and puts it into its lane. Returns also whether something may be
-/// due by it.
+/// Makes the delivery of a job, unless it exists, and puts it into its lane. Returns also whether a delivery may be due by
+/// it.
 fn place(
     connection: &Connection,
-    intake: &RunChange,
+    change: &RunChange,
     row: &Row,
     new: &NewJob,
     subject: Option<i64>,
@@ -227,7 +227,7 @@ fn place(
     let lease = new.lease.filter(|_| may_go);
     let notification = row.notification(connection, name)?;
     // Of a leased delivery the flow is written once it has to wait.
-    let flow = if lease.is_some() { UNKNOWN } else { flow_id(connection, new.flow, &intake.run.project)? };
+    let flow = if lease.is_some() { UNKNOWN } else { flow_id(connection, new.flow, &change.run.project)? };
     let (run, due) = (Some(row.id), (may_go && lease.is_none()).then_some(now));
     let id = insert(connection, new, &Placing { run, notification, subject, flow, due, lease, now })?;
     // Older news of the lane may be hurried.
@@ -247,7 +247,7 @@ fn place(
     }
 }
 
-/// Where a new delivery belongs.
+/// The rows that a new delivery refers to.
 struct Placing {
     run: Option<i64>,
     notification: i64,
@@ -289,16 +289,16 @@ fn known(connection: &Connection, run_id: i64, name: &str, key: DeliveryKey) -> 
     Ok(connection.prepare_cached(sql)?.query_row(values, |row| row.get(0)).optional()?)
 }
 
-/// Writes a verdict down, unless its new delivery says by itself that all rules held.
+/// Records a verdict, unless its new delivery implies the reason `matched`.
 fn write_verdict(
     connection: &Connection,
     row: &Row,
     verdict: &NewVerdict,
-    intake: &RunChange,
+    change: &RunChange,
     placed: &[Placed],
     now: i64,
 ) -> StoreResult<()> {
-    let job = intake.jobs.iter().find(|new| new.job.notification.name == verdict.notification);
+    let job = change.jobs.iter().find(|new| new.job.notification.name == verdict.notification);
     let placed = job.and_then(|new| placed.iter().find(|placed| placed.key == new.job.key));
     let is_known = placed.is_some_and(|placed| placed.placement == Placement::Known);
     if placed.is_some() && !is_known && verdict.reason == MATCHED && verdict.detail.is_none() && verdict.why.is_none() {

@@ -1,7 +1,7 @@
-//! Lanes: the unfinished deliveries of one run and one notification, and what their order means for each.
+//! Lanes: the unfinished deliveries of one run and one notification, and their order.
 //!
-//! Whose turn it is decides [`turns`]; this module finds the lane and writes the turns down. Only a delivery whose turn it is
-//! has a due time.
+//! [`turns`] decides the order; this module finds the lane and records the turns. Only the delivery that may go has a due
+//! time.
 
 use runbell_core::delivery::{Phase, Turn, turns};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -46,7 +46,7 @@ pub(super) fn lane_of(connection: &Connection, id: i64) -> StoreResult<Option<(i
     Ok(found.and_then(|(run_id, name)| Some((run_id?, name))))
 }
 
-/// Writes down whose turn it is in the lane of a delivery that was added, finished or taken up again.
+/// Records the turns in the lane of a delivery that was added, finished or replayed.
 pub(super) fn arrange_lane_of(connection: &Connection, id: i64, now: i64) -> StoreResult<()> {
     match lane_of(connection, id)? {
         Some((run_id, name)) => arrange(connection, &members(connection, run_id, &name)?, now),
@@ -59,7 +59,7 @@ pub(super) fn arrange_lane_of(connection: &Connection, id: i64, now: i64) -> Sto
     }
 }
 
-/// Writes down whose turn it is in a lane.
+/// Records the turns in a lane.
 pub(super) fn arrange(connection: &Connection, lane: &[Member], now: i64) -> StoreResult<()> {
     let phases: Vec<Phase> = lane.iter().map(|member| member.phase).collect();
     for (member, turn) in lane.iter().zip(turns(&phases)) {

@@ -1,7 +1,7 @@
 //! The store in one SQLite file: one thread writes, in groups; readers have connections of their own.
 //!
-//! A group is what came in while the group before was being committed: a caller alone waits for one commit, many callers
-//! share theirs. `synchronous=FULL` makes every commit survive a power cut.
+//! A group has the writes that arrived during the commit of the group before: a single caller waits for one commit, many
+//! callers share one. `synchronous=FULL` makes every commit survive a power cut.
 
 mod attempts;
 mod checkpoint;
@@ -39,10 +39,10 @@ use crate::traits::{History, Queue, Records, Upkeep};
 use crate::wakeups::{Waker, Wakeups};
 use values::micros;
 
-/// How many deliveries are replayed in one transaction: others write in between.
+/// The deliveries that one transaction replays; other writes go in between.
 const REPLAYED_AT_ONCE: usize = 200;
 
-/// How many reading connections are kept.
+/// The number of reading connections that are kept.
 const READERS: usize = 4;
 
 /// A store in one file, owned by this process.
@@ -60,7 +60,7 @@ pub(crate) struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the file, or makes it, and takes it for this process alone. Leases of an earlier process end.
+    /// Opens or makes the file, and locks it for this process. Leases of an earlier process end.
     pub(crate) fn open(file: &Path, clock: Arc<dyn Clock>) -> StoreResult<Self> {
         let lock = open::lock(file)?;
         let mut connection = open::connect(file)?;
@@ -82,7 +82,7 @@ impl SqliteStore {
         micros(self.clock.now())
     }
 
-    /// Wakes the claiming worker, when something may be due.
+    /// Wakes the claiming worker, when a delivery may be due.
     fn wake_if(&self, may_be_due: bool) {
         if may_be_due {
             self.waker.wake();

@@ -1,4 +1,4 @@
-//! Opening a file: whose it is, what it holds, which version of it.
+//! Opens a file: lock, format, version.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,10 +10,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{StoreError, StoreResult};
 
-/// Marks files of ours: "RBel".
+/// The application id of Runbell's files: "RBel".
 const APPLICATION: i32 = 0x5242_656c;
 
-/// The schema's steps; the version is how many were taken.
+/// The steps of the schema; its version is the number of steps taken.
 const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
 
 /// How long a reader waits for a checkpoint.
@@ -25,10 +25,10 @@ const CACHE: i64 = -8_192;
 /// Statements kept compiled.
 const CACHED: usize = 64;
 
-/// What may be done with a file that holds params: only by its owner. SQLite gives the files beside it the same mode.
+/// The mode of a file with params: readable by its owner only. SQLite gives the files beside it the same mode.
 const OWNER: u32 = 0o600;
 
-/// Makes the file, readable by its owner alone, unless it is there.
+/// Makes the file, readable by its owner only, unless it exists.
 pub(super) fn private(file: &Path) -> StoreResult<()> {
     match File::options().create_new(true).write(true).mode(OWNER).open(file) {
         Ok(_) => Ok(()),
@@ -37,7 +37,7 @@ pub(super) fn private(file: &Path) -> StoreResult<()> {
     }
 }
 
-/// Takes the file for this process, by a lock on a file beside it: SQLite locks the database itself as it needs.
+/// Locks the store for this process, by a file beside it: the locks on the database itself are SQLite's.
 pub(super) fn lock(file: &Path) -> StoreResult<File> {
     let mut name = file.as_os_str().to_owned();
     name.push(".lock");

@@ -1,6 +1,6 @@
-//! Which destinations have something due: `ready_at` of destinations and flows, and their holds.
+//! The destinations with due deliveries: `ready_at` of destinations and flows, and their holds.
 //!
-//! `ready_at` may be too early, which costs a look, and never too late, which would forget a delivery.
+//! `ready_at` may be too early, which costs a query, but never too late, which would forget a delivery.
 
 use runbell_core::{Flow, FlowHash};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -42,14 +42,14 @@ fn destination_id(connection: &Connection, hash: FlowHash) -> StoreResult<i64> {
     Ok(connection.last_insert_rowid())
 }
 
-/// What a due time means for a flow.
+/// The effect of a due time on a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Noted {
     /// Its destination is ready earlier.
     Earlier,
     /// Its destination was ready, or is held.
     Unchanged,
-    /// The flow is not there any more.
+    /// The flow does not exist any more.
     Gone,
 }
 
@@ -82,7 +82,7 @@ pub(super) fn make_due(connection: &Connection, id: i64, flow_id: i64, due: i64)
     Ok(noted == Noted::Earlier)
 }
 
-/// Sets a flow's `ready_at` right by its due list: `not_before` when more is due than was taken.
+/// Corrects a flow's `ready_at` by its due list: `not_before` when more deliveries are due than were taken.
 pub(super) fn settle_flow(connection: &Connection, flow_id: i64, not_before: i64) -> StoreResult<()> {
     let sql = "UPDATE flows SET ready_at = (SELECT max(due_at, ?2, coalesce(flows.hold_until, ?2)) FROM deliveries \
                WHERE flow_id = ?1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1) WHERE id = ?1";
@@ -90,7 +90,7 @@ pub(super) fn settle_flow(connection: &Connection, flow_id: i64, not_before: i64
     Ok(())
 }
 
-/// Sets a destination's `ready_at` right by its flows and its hold.
+/// Corrects a destination's `ready_at` by its flows and its hold.
 pub(super) fn settle_destination(connection: &Connection, id: i64) -> StoreResult<()> {
     let sql = "UPDATE destinations SET ready_at = (SELECT max(f.ready_at, coalesce(destinations.hold_until, f.ready_at)) \
                FROM flows AS f WHERE destination_id = ?1 AND f.ready_at IS NOT NULL ORDER BY f.ready_at LIMIT 1) WHERE id = ?1";
@@ -98,7 +98,7 @@ pub(super) fn settle_destination(connection: &Connection, id: i64) -> StoreResul
     Ok(())
 }
 
-/// Changes a hold. Returns whether something may be due earlier by that.
+/// Changes a hold. Returns whether a delivery may be due earlier by that.
 pub(super) fn change_hold(connection: &Connection, change: HoldChange, now: i64) -> StoreResult<bool> {
     let until = change.hold.map(|hold| now.saturating_add(micros_of(hold)));
     match change.target {

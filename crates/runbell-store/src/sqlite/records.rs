@@ -1,4 +1,4 @@
-//! What is kept beside runs and deliveries: projects, secrets, tokens, tasks.
+//! Other records: projects, secrets, tokens, tasks.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -42,7 +42,7 @@ pub(super) fn put_secrets(connection: &Connection, project: &str, secrets: &[Sea
     Ok(())
 }
 
-/// Internal secrets are not the caller's to delete: they go with their last user.
+/// Callers cannot delete internal secrets: they are deleted with their last notification.
 pub(super) fn delete_secrets(connection: &Connection, project: &str, names: Option<&[String]>) -> StoreResult<()> {
     let names = match names {
         Some(names) => names.to_vec(),
@@ -143,8 +143,8 @@ pub(super) fn flow_key(connection: &Connection, offered: &[u8]) -> StoreResult<V
     Ok(connection.prepare_cached("SELECT sealed FROM flow_key WHERE id = 1")?.query_row([], |row| row.get(0))?)
 }
 
-/// Keeps another key. If it is not the same one sealed again, every destination is forgotten: hashes of the old key mean
-/// nothing any more.
+/// Keeps another key. If it is not the same one sealed again, every destination is forgotten: hashes of the old key are
+/// useless.
 pub(super) fn put_flow_key(connection: &Connection, sealed: &[u8], forgets_flows: bool, now: i64) -> StoreResult<()> {
     let sql = "INSERT INTO flow_key (id, sealed) VALUES (1, ?1) ON CONFLICT DO UPDATE SET sealed = excluded.sealed";
     connection.prepare_cached(sql)?.execute([sealed])?;

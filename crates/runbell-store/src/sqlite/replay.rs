@@ -1,4 +1,4 @@
-//! Deliveries that are taken up again, or cancelled, by hand.
+//! Replays and cancellations of deliveries by hand.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 

@@ -1,4 +1,4 @@
-//! Changes of runs beside their intake: deleted, seen alive.
+//! Changes of runs other than their intake: deletion and heartbeat.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 

@@ -7,7 +7,7 @@ CREATE TABLE runs (
     version     INTEGER NOT NULL,
     generation  INTEGER NOT NULL,
     document    TEXT NOT NULL,
-    -- What runs are looked for by, taken from the document; the state is the one last told.
+    -- The columns that runs are found by, taken from the document; the state is the one last reported.
     name        TEXT NOT NULL,
     state       TEXT NOT NULL,
     started_at  INTEGER,
@@ -54,12 +54,12 @@ CREATE TABLE verdicts (
     reason       TEXT NOT NULL,
     detail       TEXT,
     why          TEXT,
-    -- What followed; nothing after a skip, and nothing once the delivery is pruned.
+    -- The delivery; NULL after a skip, and once the delivery is pruned.
     delivery_id  INTEGER,
     PRIMARY KEY (run_id, at, notification)
 ) STRICT, WITHOUT ROWID;
 
--- What deliveries report on, once that differs from the run as it is: the run as of a change, with its workflow's steps.
+-- The subjects of deliveries that differ from the stored run: the run at a change, with its workflow's steps.
 CREATE TABLE subjects (
     id       INTEGER PRIMARY KEY,
     document TEXT NOT NULL,
@@ -67,7 +67,7 @@ CREATE TABLE subjects (
     steps    TEXT
 ) STRICT;
 
--- Where deliveries wait. A destination is a keyed hash of host and port, for the host of a secret URL is secret too.
+-- Destinations of deliveries. A destination is a keyed hash of host and port, because the host of a secret URL is secret too.
 -- ready_at: the later of the earliest due delivery and the hold; may be too early, never too late; NULL while none is due.
 CREATE TABLE destinations (
     id         INTEGER PRIMARY KEY,
@@ -80,7 +80,7 @@ CREATE TABLE destinations (
 CREATE INDEX destinations_ready ON destinations (ready_at) WHERE ready_at IS NOT NULL AND down_since IS NULL;
 CREATE INDEX destinations_down ON destinations (ready_at) WHERE down_since IS NOT NULL;
 
--- What takes turns at a destination: a bucket of one project.
+-- Flows, which take turns at a destination: a bucket of one project.
 -- An id is never used again: finished deliveries refer to flows that were forgotten.
 CREATE TABLE flows (
     id             INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -125,12 +125,12 @@ CREATE TABLE deliveries (
     replayed_after  INTEGER NOT NULL DEFAULT 0,
     replayed_at     INTEGER,
     last_chance     INTEGER NOT NULL DEFAULT 0,
-    -- A new list of notifications took over while it was leased.
+    -- Set when a new list of notifications replaced it during its lease.
     replaced        INTEGER NOT NULL DEFAULT 0,
     reason          TEXT,
     created_at      INTEGER NOT NULL,
     finished_at     INTEGER,
-    -- The last attempt stands here, earlier ones in a table of their own: most deliveries need no second one.
+    -- The last attempt is here, earlier ones are in their own table: most deliveries need one attempt only.
     last_number     INTEGER,
     last_started_at INTEGER,
     last_ended_at   INTEGER,
@@ -193,5 +193,5 @@ CREATE TABLE tasks (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tasks_created ON tasks (created_at);
 
--- Written to find out whether anything can be written.
+-- Written to check that the store accepts writes.
 CREATE TABLE probe (id INTEGER PRIMARY KEY CHECK (id = 1), filling BLOB NOT NULL) STRICT;

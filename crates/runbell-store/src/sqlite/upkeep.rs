@@ -1,4 +1,4 @@
-//! Pruning, backups, and finding out whether the disk takes writes.
+//! Pruning, backups, and the check that the disk accepts writes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::ready::UNKNOWN;
 use crate::error::{StoreError, StoreResult};
 use crate::model::INTERNAL;
 
-/// How much is written to find out whether anything can be written, in bytes.
+/// The size of the write that checks whether the disk accepts writes, in bytes.
 const PROBE: i64 = 64 * 1024;
 
 /// How many pages a backup copies before it lets others go on.
@@ -90,7 +90,7 @@ fn oldest(connection: &Connection, sql: &str, before: i64, limit: i64) -> StoreR
     Ok(old)
 }
 
-/// Forgets a run and everything of its.
+/// Deletes a run and all its data.
 pub(super) fn forget_run(connection: &Connection, run_id: i64) -> StoreResult<()> {
     let subjects: Vec<Option<i64>> = connection
         .prepare_cached("DELETE FROM deliveries WHERE run_id = ?1 RETURNING subject_id")?

@@ -1,4 +1,4 @@
-//! How values stand in the database.
+//! The form of values in the database.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// The rule by which a delivery was made, where nothing else is written down.
+/// The reason of a delivery without a recorded verdict.
 pub(super) const MATCHED: &str = "matched";
 
 /// The status of a delivery for which this follows.

@@ -16,25 +16,25 @@ use crate::error::{StoreError, StoreResult};
 /// How many writes a group holds at most.
 const GROUP: usize = 256;
 
-/// How long a write without a waiting caller may wait for company: long enough to share the commit of the next writes,
-/// too short to be missed when the process is killed.
+/// How long a write without a waiting caller may wait for other writes: long enough to share their commit, and so short that
+/// a kill of the process loses little.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// How many writes may wait; a caller beyond that waits to get in line.
+/// The most writes in the queue; further callers wait for a place.
 const QUEUE: usize = 4_096;
 
-/// A write that waits for its turn: does its part inside the group's transaction, more than once if it has to.
+/// A queued write: runs inside the group's transaction, more than once if needed.
 trait Job: Send {
     /// Writes; false when that fails.
     fn write(&mut self, connection: &Connection) -> bool;
 
-    /// Forgets how it went: it was undone.
+    /// Drops its result: it was rolled back.
     fn undone(&mut self);
 
-    /// Until when it may wait for company.
+    /// The time until which it may wait for other writes.
     fn may_wait_until(&self) -> Option<Instant>;
 
-    /// Tells the caller, once it is known whether the commit went through.
+    /// Answers the caller, once it is known whether the commit succeeded.
     fn answer(self: Box<Self>, committed: StoreResult<()>);
 }
 
@@ -62,12 +62,12 @@ impl<T: Send, F: Fn(&Connection) -> StoreResult<T> + Send> Job for Asked<T, F> {
     fn answer(self: Box<Self>, committed: StoreResult<()>) {
         // Dropped unanswered when it was not made.
         let Some(outcome) = self.outcome else { return };
-        // Whoever asked may have gone; the write stands all the same.
+        // The caller may have gone; the write stands all the same.
         let _ = self.caller.send(outcome.and_then(|done| committed.map(|()| done)));
     }
 }
 
-/// Hands writes to the thread that makes them. Dropping it waits for what was handed over: the file is free afterwards.
+/// Passes writes to the writing thread. Dropping it waits for the queued writes: the file is free afterwards.
 pub(super) struct Writer {
     jobs: Option<SyncSender<Box<dyn Job>>>,
     thread: Option<JoinHandle<()>>,
@@ -94,8 +94,8 @@ impl Writer {
         Ok(Writer { jobs: Some(sender), thread: Some(thread) })
     }
 
-    /// Writes, and waits for the commit. `write` fails alone: what it wrote is undone, others of its group are not. It may
-    /// be called a second time, after what it did at first was undone.
+    /// Writes, and waits for the commit. A `write` that fails is rolled back alone, without the others of its group. It may be
+    /// called a second time, after its first effect was rolled back.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         write: impl Fn(&Connection) -> StoreResult<T> + Send + 'static,
@@ -103,7 +103,7 @@ impl Writer {
         self.write_until(None, write).await
     }
 
-    /// As [`write`](Self::write), for what is in no hurry: it waits a little, to share the commit of what comes meanwhile.
+    /// As [`write`](Self::write), for a write without urgency: it waits a little, to share the commit of other writes.
     pub(super) async fn write_patiently<T: Send + 'static>(
         &self,
         write: impl Fn(&Connection) -> StoreResult<T> + Send + 'static,
@@ -116,7 +116,7 @@ impl Writer {
         until: Option<Instant>,
         write: impl Fn(&Connection) -> StoreResult<T> + Send + 'static,
     ) -> StoreResult<T> {
-        let stopped = || StoreError::Unavailable("it takes no writes at present".to_owned());
+        let stopped = || StoreError::Unavailable("it accepts no writes now".to_owned());
         let (caller, answered) = oneshot::channel();
         let job: Box<dyn Job> = Box::new(Asked { write, outcome: None, caller, until });
         let Some(jobs) = &self.jobs else { return Err(stopped()) };
@@ -161,7 +161,7 @@ fn serve(connection: &Connection, mut checkpoints: Checkpoints, jobs: &Receiver<
             Ok(written) => written,
             Err(error) => {
                 // Dropped unanswered, which the callers see; the next group tries again.
-                tracing::error!(%error, "the store takes no writes");
+                tracing::error!(%error, "the store accepts no writes");
                 continue;
             }
         };
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_refused_is_not_kept_when_a_full_disk_ends_the_groups_transaction() {
+    async fn a_refused_write_is_not_kept_when_a_full_disk_ends_the_groups_transaction() {
         let folder = tempfile::tempdir().expect("a folder");
         let writer = start(folder.path(), |connection| {
             let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("a count");
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_log_is_copied_beside_the_commits_and_begins_anew() {
+    async fn the_log_is_copied_beside_the_commits_and_begins_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let writer = start(folder.path(), |_| ());
         let log = folder.path().join("runbell.db-wal");
@@ -307,7 +307,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut number = 100;
         while logged().await.expect("answered") > 1_000 {
-            assert!(Instant::now() < deadline, "the log does not begin anew");
+            assert!(Instant::now() < deadline, "the log does not begin again");
             writer.write(move |connection| insert(connection, &number.to_string(), 10)).await.expect("written");
             number += 1;
         }

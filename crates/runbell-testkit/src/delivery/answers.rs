@@ -1,4 +1,4 @@
-//! What a sender makes of each status.
+//! The reaction of a sender to each status.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a sender makes of a peer that breaks off, says nothing, or never stops.
+//! The reaction of a sender to a peer that breaks off, does not answer, or never stops.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

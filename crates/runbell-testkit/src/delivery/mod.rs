@@ -1,4 +1,4 @@
-//! The contract of a kind that speaks HTTP: what it makes of answers, of broken connections, and of its secrets.
+//! The contract of a kind that speaks HTTP: answers, broken connections, secrets.
 
 mod answers;
 mod connection;
@@ -72,7 +72,7 @@ struct Subject<'p> {
     success: FakeAnswer,
 }
 
-/// What came of one send.
+/// The result of one send.
 struct Outcome {
     result: Result<Receipt>,
     written: bool,
@@ -99,7 +99,7 @@ impl<'p> Subject<'p> {
         Check::new(CONTRACT, name)
     }
 
-    /// A new sender that shares nothing with others, so that no connection is left from an earlier check.
+    /// A new sender that shares no client with others, so that no connection is left from an earlier check.
     fn sender(&self, check: &Check) -> Arc<dyn Sender> {
         self.sender_with(check, &self.params)
     }
@@ -115,7 +115,7 @@ impl<'p> Subject<'p> {
         sender
     }
 
-    /// The params with every mention of the peer replaced by an address nobody listens at.
+    /// The params with every mention of the peer replaced by an address that refuses connections.
     fn refused_params(&self) -> Map {
         fn replace(value: &mut Value, from: &str, to: &str) {
             match value {
@@ -149,7 +149,7 @@ impl<'p> Subject<'p> {
         rendered
     }
 
-    /// Sends once and looks for canaries in what comes of it.
+    /// Sends once and searches the results for canaries.
     async fn send(&self, check: &Check, sender: &Arc<dyn Sender>, payload: &Payload, message: &Message) -> Outcome {
         let outcome = in_time(check, unharmed(check, attempt(sender, payload, message))).await;
         self.clean(check, &outcome);

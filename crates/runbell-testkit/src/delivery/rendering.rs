@@ -1,4 +1,4 @@
-//! What a sender makes of a message, and that this is what goes over the wire.
+//! The payload of a message, and that the same payload is sent.
 
 use std::sync::Arc;
 use std::time::Duration;

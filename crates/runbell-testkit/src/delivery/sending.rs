@@ -100,7 +100,7 @@ impl Subject<'_> {
                 () = in_time(&check, self.peer.until_requests(1)) => {}
             }
         }
-        // Whoever waits on behind the caller's back keeps the connection.
+        // A sender that goes on in the background keeps the connection.
         let connection = self.peer.requests().first().map_or(0, |request| request.connection);
         let closed = tokio::time::timeout(LETTING_GO, self.peer.until_closed(connection)).await;
         check.ensure(closed.is_ok(), || "it goes on after its future was dropped".to_owned());

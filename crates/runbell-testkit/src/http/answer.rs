@@ -1,4 +1,4 @@
-//! What the fake peer does with a request: answer, answer badly, or not at all.
+//! The answers of the fake peer: good ones, bad ones, none.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Shared;
 use super::request::Request;
 
-/// What the peer does with a request. Cheap to clone.
+/// The peer's answer to a request. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FakeAnswer {
     plan: Plan,

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 pub use answer::{FakeAnswer, Hold};
 pub use request::Request;
 
-/// A real HTTP/1.1 server on 127.0.0.1 that records what it is sent and answers as it is told.
+/// A real HTTP/1.1 server on 127.0.0.1 that records requests and gives scripted answers.
 ///
 /// It lives on a thread of its own, so that a sender which blocks its thread gets answers all the same. Dropping
 /// it closes every connection.
@@ -90,7 +90,7 @@ impl Drop for FakeHttp {
 }
 
 impl FakeHttp {
-    /// Starts a peer that answers 200 `ok` until told otherwise.
+    /// Starts a peer that answers 200 `ok` until another answer is set.
     ///
     /// # Panics
     /// When the system has no port or thread left.
@@ -99,7 +99,7 @@ impl FakeHttp {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         listener.set_nonblocking(true).expect("a listener that does not block");
         let address = listener.local_addr().expect("the listener's address");
-        // Bound and never listening: connecting is refused, and nobody else can get the port meanwhile.
+        // Bound and never listening: connecting is refused, and no other process can get the port meanwhile.
         let refused = TcpSocket::new_v4().expect("a socket");
         refused.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
         let state = State {
@@ -139,7 +139,7 @@ impl FakeHttp {
         format!("http://{}{path}", self.address)
     }
 
-    /// Where nobody listens, for as long as this peer lives.
+    /// An address that refuses connections for as long as this peer lives.
     pub fn refused_address(&self) -> SocketAddr {
         self.refused.local_addr().expect("the socket's address")
     }
@@ -170,7 +170,7 @@ impl FakeHttp {
         self
     }
 
-    /// What it answers when nothing else is set; `None` when a function decides.
+    /// The default answer; `None` when a function decides.
     pub(crate) fn usual_answer(&self) -> Option<FakeAnswer> {
         let state = self.shared.lock();
         state.by.is_none().then(|| state.always.clone())
@@ -223,7 +223,7 @@ impl FakeHttp {
 
     /// Resolves once every connection that was opened before is accepted, and so counted.
     ///
-    /// Connections are accepted in order, so one of its own tells.
+    /// Connections are accepted in order, so this opens one more and waits for it.
     ///
     /// # Panics
     /// When the peer cannot be connected to.

@@ -1,4 +1,4 @@
-//! What the fake peer saw, and how it reads it.
+//! The requests that the fake peer records, and their parser.
 
 use std::io;
 use std::time::Instant;

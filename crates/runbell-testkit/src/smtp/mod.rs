@@ -1,4 +1,4 @@
-//! A fake mail server: speaks SMTP on the loopback interface, keeps what it is given, and misbehaves as it is told.
+//! A fake mail server: speaks SMTP on the loopback interface, keeps the mails it gets, and misbehaves as scripted.
 
 mod script;
 mod session;

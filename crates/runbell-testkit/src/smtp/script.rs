@@ -1,4 +1,4 @@
-//! What a fake mail server is asked to do, and what it has seen.
+//! The script of a fake mail server, and its record.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -36,7 +36,7 @@ impl Step {
         [Step::Greeting, Step::Hello, Step::Sender, Step::Recipient, Step::Data, Step::Content];
 }
 
-/// What the server does instead of going on.
+/// The server's scripted fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SmtpFault {
     /// Answers this: `451 4.7.1 try again later`. `{}` in it becomes what the client has just said.

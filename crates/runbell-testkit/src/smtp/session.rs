@@ -84,7 +84,7 @@ impl Session<'_> {
             None => Ok(Next::Usual),
             Some(SmtpFault::Say(answer)) => {
                 self.say(&answer.replace("{}", said)).await?;
-                // Who was told to go on does so, whatever else was said.
+                // The client goes on after a 220, whatever text it has.
                 if step == Step::StartTls && answer.starts_with("220") {
                     self.encrypt().await?;
                 }

@@ -1,4 +1,4 @@
-//! Certificates that nobody but a test trusts.
+//! Certificates that only tests trust.
 
 use std::io;
 use std::sync::Arc;

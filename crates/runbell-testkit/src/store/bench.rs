@@ -1,4 +1,4 @@
-//! An empty store with the power to set its time, and what the cases say again and again.
+//! An empty store with a settable clock, and helpers for the cases.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub struct StoreBench {
     pub second: Option<Arc<dyn Store>>,
     /// Sets the time of the store.
     pub set_time: Box<dyn Fn(Timestamp) + Send + Sync>,
-    /// What must live as long as the store, such as its folder.
+    /// Values that must live as long as the store, such as its folder.
     pub keep: Box<dyn Any + Send + Sync>,
 }
 
@@ -54,7 +54,7 @@ impl Rooms for Unlimited {
     }
 }
 
-/// What came of an attempt.
+/// The outcome of an attempt.
 pub(super) fn sent() -> Outcome {
     Outcome::Sent { answer: "200".to_owned() }
 }
@@ -84,13 +84,13 @@ impl StoreBench {
     }
 
     /// Takes a change in, at the time that it names as the run's start.
-    pub(super) async fn intake(&self, intake: RunChange) -> Accepted {
-        self.try_intake(intake).await.expect("taken in")
+    pub(super) async fn intake(&self, change: RunChange) -> Accepted {
+        self.try_intake(change).await.expect("taken in")
     }
 
-    pub(super) async fn try_intake(&self, intake: RunChange) -> StoreResult<Accepted> {
-        (self.set_time)(intake.facts.started_at.expect("a time"));
-        self.store.intake(intake).await
+    pub(super) async fn try_intake(&self, change: RunChange) -> StoreResult<Accepted> {
+        (self.set_time)(change.facts.started_at.expect("a time"));
+        self.store.intake(change).await
     }
 
     pub(super) async fn claim_with(&self, seconds: i64, claim: Claim) -> Claimed {

@@ -1,4 +1,4 @@
-//! The queue by destination: whose turn it is, what is held, and what is probed.
+//! The queue by destination: turns, holds and probes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -232,8 +232,8 @@ pub(super) async fn a_bucket_that_keeps_a_pace(bench: &StoreBench) {
     check.equal("the rest", &rest.len(), &5);
 }
 
-pub(super) async fn a_lost_lease_still_tells_of_its_destination(bench: &StoreBench) {
-    let check = bench.check("a lost lease still tells of its destination");
+pub(super) async fn a_lost_lease_still_reports_on_its_destination(bench: &StoreBench) {
+    let check = bench.check("a lost lease still reports on its destination");
     bench.intake(waiting("p", "u", flow(1), 0)).await;
     let slow = bench.only(&check, 1).await;
     let lease_over = 2 + i64::try_from(LEASE.as_secs()).expect("small");
@@ -271,8 +271,8 @@ pub(super) async fn a_destination_that_is_down_is_not_forgotten(bench: &StoreBen
     check.equal("the newcomer", &bench.claim(200_002).await.len(), &1);
 }
 
-pub(super) async fn what_is_down_for_too_long_ends(bench: &StoreBench) {
-    let check = bench.check("what is down for too long ends");
+pub(super) async fn deliveries_to_a_destination_that_is_down_for_too_long_end(bench: &StoreBench) {
+    let check = bench.check("deliveries to a destination that is down for too long end");
     for (uid, seconds) in [("old", 0), ("older", 1), ("young", 90)] {
         bench.intake(waiting("p", uid, flow(1), seconds)).await;
     }

@@ -1,4 +1,4 @@
-//! What was, and is still there to be shown.
+//! The history of runs and deliveries.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ pub(super) async fn pruning(bench: &StoreBench) {
         store.prune(Duration::from_secs(5), 100).await.expect("pruned")
     };
     check.equal("what is too young", &prune(10).await, &0);
-    // The list that refers to the secret is replaced, and its delivery pruned: then nobody needs it any more.
+    // The list that refers to the secret is replaced, and its delivery pruned: then no list or delivery needs it.
     let mut replaced = transition("u", Some(1), RunState::Completed, &[], 11);
     replaced.notifications = Some(vec![registered("b")]);
     bench.intake(replaced).await;
@@ -165,7 +165,7 @@ pub(super) async fn lists_of_runs(bench: &StoreBench) {
     check.equal("page by page", &(first.len(), rest.len(), rest[0].key.uid.as_str()), &(2, 1, "u0"));
     check.equal("with its list", &first[0].run.notifications, &vec![registered("a")]);
     check.ensure(store.heartbeat(&key("u0")).await.expect("answered"), || "no heartbeat".to_owned());
-    check.ensure(!store.heartbeat(&key("nobody")).await.expect("answered"), || "a ghost's".to_owned());
+    check.ensure(!store.heartbeat(&key("unknown")).await.expect("answered"), || "a ghost's".to_owned());
     check.ensure(store.delete_run(&key("u1")).await.expect("answered"), || "it is not deleted".to_owned());
     check.ensure(!store.delete_run(&key("u1")).await.expect("answered"), || "it is deleted twice".to_owned());
     check.equal("what is deleted", &store.run(&key("u1")).await.expect("read"), &None);

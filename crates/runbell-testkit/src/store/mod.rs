@@ -1,4 +1,4 @@
-//! The contract of a store: nothing is lost, nothing is done twice, and what came first goes first.
+//! The contract of a store: no delivery is lost, none is made twice, and the oldest goes first.
 //!
 //! A list of named cases, each on a store of its own. [`store_contract!`](crate::store_contract) makes a test of each.
 
@@ -16,14 +16,14 @@ pub use bench::StoreBench;
 macro_rules! store_contract {
     ($make:path) => {
         $crate::store_contract!(@cases $make;
-            runs_and_versions same_key_same_news lists_of_notifications what_a_list_takes_the_place_of leases
+            runs_and_versions same_key_same_news lists_of_notifications a_list_replaces_unfinished_deliveries leases
             leases_from_the_start the_run_as_it_was older_news_goes_first newer_news_hurries_a_retry
             newer_news_that_is_cancelled_hurries_nothing a_replay_takes_its_old_place endings replay_and_cancel
             many_at_once two_handles steps_travel jobs_without_a_run wakeups
             destinations_take_turns projects_take_turns_at_a_destination buckets_take_turns_at_a_destination
             no_room_no_lease a_destination_that_is_down_is_probed a_destination_that_heals
-            a_bucket_that_asks_to_slow_down a_bucket_that_keeps_a_pace a_lost_lease_still_tells_of_its_destination
-            a_destination_that_is_down_is_not_forgotten what_is_down_for_too_long_ends an_unknown_destination
+            a_bucket_that_asks_to_slow_down a_bucket_that_keeps_a_pace a_lost_lease_still_reports_on_its_destination
+            a_destination_that_is_down_is_not_forgotten deliveries_to_a_destination_that_is_down_for_too_long_end an_unknown_destination
             a_destination_may_change a_new_flow_key
             lists_and_pages verdicts_and_latest_deliveries replays_under_a_new_key lists_of_runs pruning
             secrets tokens_projects_tasks);
@@ -49,7 +49,7 @@ pub async fn run_store_case(case: &str, bench: StoreBench) {
         "runs_and_versions" => queue::runs_and_versions(bench).await,
         "same_key_same_news" => queue::same_key_same_news(bench).await,
         "lists_of_notifications" => queue::lists_of_notifications(bench).await,
-        "what_a_list_takes_the_place_of" => queue::what_a_list_takes_the_place_of(bench).await,
+        "a_list_replaces_unfinished_deliveries" => queue::a_list_replaces_unfinished_deliveries(bench).await,
         "leases" => queue::leases(bench).await,
         "leases_from_the_start" => queue::leases_from_the_start(bench).await,
         "the_run_as_it_was" => queue::the_run_as_it_was(bench).await,
@@ -74,13 +74,15 @@ pub async fn run_store_case(case: &str, bench: StoreBench) {
         "a_destination_that_heals" => destinations::a_destination_that_heals(bench).await,
         "a_bucket_that_asks_to_slow_down" => destinations::a_bucket_that_asks_to_slow_down(bench).await,
         "a_bucket_that_keeps_a_pace" => destinations::a_bucket_that_keeps_a_pace(bench).await,
-        "a_lost_lease_still_tells_of_its_destination" => {
-            destinations::a_lost_lease_still_tells_of_its_destination(bench).await;
+        "a_lost_lease_still_reports_on_its_destination" => {
+            destinations::a_lost_lease_still_reports_on_its_destination(bench).await;
         }
         "a_destination_that_is_down_is_not_forgotten" => {
             destinations::a_destination_that_is_down_is_not_forgotten(bench).await;
         }
-        "what_is_down_for_too_long_ends" => destinations::what_is_down_for_too_long_ends(bench).await,
+        "deliveries_to_a_destination_that_is_down_for_too_long_end" => {
+            destinations::deliveries_to_a_destination_that_is_down_for_too_long_end(bench).await
+        }
         "an_unknown_destination" => destinations::an_unknown_destination(bench).await,
         "a_destination_may_change" => destinations::a_destination_may_change(bench).await,
         "a_new_flow_key" => destinations::a_new_flow_key(bench).await,

@@ -69,7 +69,7 @@ pub(super) async fn lists_of_notifications(bench: &StoreBench) {
     check.equal("the old promise", &old[0].status, &DeliveryState::Superseded);
 }
 
-pub(super) async fn what_a_list_takes_the_place_of(bench: &StoreBench) {
+pub(super) async fn a_list_replaces_unfinished_deliveries(bench: &StoreBench) {
     let check = bench.check("what a list takes the place of");
     let again = |expected, name: &str, state| RunChange {
         notifications: Some(vec![registered(name)]),
@@ -310,7 +310,7 @@ pub(super) async fn many_at_once(bench: &StoreBench) {
     let mut intakes = tokio::task::JoinSet::new();
     for index in 0..200 {
         let store = Arc::clone(&bench.store);
-        // Every tenth is refused, and takes nobody with it.
+        // Every tenth is refused; the others of its group are not.
         let expected = (index % 10 == 0).then_some(5);
         let intake = transition(&format!("u{index}"), expected, RunState::Completed, &["a"], 0);
         intakes.spawn(async move { store.intake(intake).await.is_ok() });

@@ -29,10 +29,11 @@ pub(super) async fn secrets(bench: &StoreBench) {
     let all = store.secrets(None, 2).await.expect("read");
     let rest = store.secrets(Some(("p".to_owned(), "L".to_owned())), 9).await.expect("read");
     check.equal("page by page", &(all.len(), rest.len()), &(2, 1));
-    check.ensure(store.reseal(all[0].clone(), vec![9]).await.expect("answered"), || "it is not sealed anew".to_owned());
+    check
+        .ensure(store.reseal(all[0].clone(), vec![9]).await.expect("answered"), || "it is not sealed again".to_owned());
     let stale = ProjectSecret { project: "p".to_owned(), secret: sealed("K", 3) };
     check.ensure(!store.reseal(stale, vec![8]).await.expect("answered"), || "a stale one is".to_owned());
-    check.equal("sealed anew", &store.secret("p", "K").await.expect("read"), &Some(vec![9]));
+    check.equal("sealed again", &store.secret("p", "K").await.expect("read"), &Some(vec![9]));
     store.delete_secrets("p", Some(vec!["K".to_owned(), internal.clone()])).await.expect("deleted");
     check.equal("what is left", &store.secret_names("p").await.expect("read"), &vec!["L".to_owned(), internal.clone()]);
     store.delete_secrets("p", None).await.expect("deleted");
@@ -61,7 +62,7 @@ pub(super) async fn tokens_projects_tasks(bench: &StoreBench) {
     store.put_token(token.clone()).await.expect("kept");
     check.ensure(store.put_token(token.clone()).await.is_err(), || "an id was given twice".to_owned());
     check.equal("the tokens", &store.tokens().await.expect("read"), &vec![token.clone()]);
-    for (seconds, id, is_known) in [(1, "0123abcd", true), (2, "0123abcd", true), (2, "nobody", false)] {
+    for (seconds, id, is_known) in [(1, "0123abcd", true), (2, "0123abcd", true), (2, "unknown", false)] {
         bench.at(seconds);
         check.equal("a token that is revoked", &store.revoke_token(id).await.expect("answered"), &is_known);
     }

@@ -55,7 +55,7 @@ impl<const D: u32> Sender for PrinterSender<D> {
         match self.0.print(&body) {
             Err(_) if D == PANICS => panic!("the pipe is closed"),
             Err(error) if D != SWALLOWS => {
-                Err(Error::new(ErrorKind::Unreachable, "nobody reads the output").caused_by(error))
+                Err(Error::new(ErrorKind::Unreachable, "the output has no reader").caused_by(error))
             }
             _ => Ok(Receipt::default()),
         }

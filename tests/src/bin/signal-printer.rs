@@ -1,5 +1,5 @@
-//! A command that tells every signal it gets on standard output, and goes on until SIGUSR1; then it exits with 0.
-#![allow(clippy::print_stdout, reason = "telling is what it is for")]
+//! A command that prints every signal it gets on standard output, and goes on until SIGUSR1; then it exits with 0.
+#![allow(clippy::print_stdout, reason = "it prints by design")]
 
 use std::io::Write as _;
 
