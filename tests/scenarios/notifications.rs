@@ -66,6 +66,24 @@ async fn failures_are_reported_and_change_no_exit_code() {
 }
 
 #[tokio::test]
+async fn a_refusal_quotes_the_targets_own_words() {
+    let peer = FakeHttp::start().await;
+    peer.answer(
+        FakeAnswer::status(400).body(r#"{"message": "Cannot send an empty message /key-77-CANARY", "code": 50006}"#),
+    );
+    peer.answer(FakeAnswer::status(429).header("retry-after", "3600"));
+    let spec = format!("webhook:url={},name=w", peer.url("/key-77-CANARY"));
+    let said = run(&["--notify", &spec, "--", "true"], &[]).await;
+    let expected =
+        r#"rejected: the target refuses the message; it says "Cannot send an empty message /REDACTED" [status=400]"#;
+    assert!(said.err.contains(expected), "{}", said.err);
+    let said = run(&["--notify", &spec, "--", "true"], &[]).await;
+    let expected =
+        "the target asks to slow down; it asks to wait 3600 s, which is too long: all attempts together may take 30 s";
+    assert!(said.err.contains(expected), "{}", said.err);
+}
+
+#[tokio::test]
 async fn secrets_by_name_come_from_the_environment() {
     let peer = FakeHttp::start().await;
     let folder = Folder::new();

@@ -22,6 +22,8 @@ pub const CA_FILE: &str = "RUNBELL_CA_FILE";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Egress {
     guard: Option<Vec<IpNet>>,
+    /// Under a guard: this machine itself may be reached without being listed.
+    reaches_itself: bool,
     proxy: Option<Secret<String>>,
     ca: Option<Secret<Arc<str>>>,
 }
@@ -47,6 +49,20 @@ impl Egress {
     /// [`with_proxy`](Self::with_proxy) sets one deliberately.
     pub fn guarded(allow_networks: impl IntoIterator<Item = IpNet>) -> Self {
         Egress { guard: Some(allow_networks.into_iter().collect()), ..Egress::default() }
+    }
+
+    /// Allows this machine's own addresses too, though they are not listed. What answers there is not quoted.
+    #[must_use]
+    pub fn with_own_machine(mut self) -> Self {
+        self.reaches_itself = true;
+        self
+    }
+
+    /// Whether errors may quote what answers at this address. Under a guard only public addresses and listed networks: else a
+    /// notification could be used to read a private network.
+    pub fn may_quote(&self, address: IpAddr) -> bool {
+        let strict = Egress { reaches_itself: false, ..self.clone() };
+        strict.decide(address) == Decision::Allowed
     }
 
     /// Sends every HTTP request through this proxy, regardless of the environment.
@@ -115,7 +131,8 @@ impl Egress {
             IpAddr::V4(v4) => special_v4(v4),
             IpAddr::V6(v6) => special_v6(v6),
         };
-        special.map_or(Decision::Allowed, Decision::Refused)
+        let is_own = carried.unwrap_or(address).is_loopback() && self.reaches_itself;
+        special.filter(|_| !is_own).map_or(Decision::Allowed, Decision::Refused)
     }
 
     /// The allowed addresses among those a name resolved to.

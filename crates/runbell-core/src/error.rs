@@ -123,6 +123,20 @@ impl Error {
         self
     }
 
+    /// Adds a likely remedy to the message.
+    #[must_use]
+    pub fn hinting(mut self, hint: &str) -> Self {
+        self.0.message = format!("{}; {hint}", self.0.message).into();
+        self
+    }
+
+    /// Adds the target's own words to the message. They must be one line, and free of secrets.
+    #[must_use]
+    pub fn quoting(mut self, words: &str) -> Self {
+        self.0.message = format!("{}; it says \"{words}\"", self.0.message).into();
+        self
+    }
+
     /// Adds `key=value` to the printed text. Ids, statuses and limits only; never params or URLs.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Display) -> Self {

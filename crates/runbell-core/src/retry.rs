@@ -61,6 +61,17 @@ impl RetryPolicy {
         fits.then_some(wait)
     }
 
+    /// Why a target's Retry-After ends the attempts, in words; `None` when it does not.
+    pub fn refuses(&self, retry: Retry, age: Duration) -> Option<String> {
+        let Retry::After(asked) = retry else { return None };
+        let (most, what) = match self.budget {
+            Some(budget) if asked > budget.saturating_sub(age) => (budget, "all attempts together may take"),
+            _ if asked > self.longest_wait => (self.longest_wait, "the longest wait is"),
+            _ => return None,
+        };
+        Some(format!("it asks to wait {} s, which is too long: {what} {} s", asked.as_secs(), most.as_secs()))
+    }
+
     /// How long the whole schedule takes, without jitter.
     pub fn lasts(&self) -> Duration {
         let waits = self.waits.iter().fold(Duration::ZERO, |sum, wait| sum.saturating_add(*wait));

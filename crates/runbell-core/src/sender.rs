@@ -17,6 +17,7 @@ use crate::findings::Findings;
 use crate::key::DeliveryKey;
 use crate::message::Message;
 use crate::payload::{Payload, Rendered};
+use crate::secret::{REDACTED, SecretValues};
 use crate::value::Map;
 
 /// The default time limit of an attempt: 10 s.
@@ -144,12 +145,25 @@ pub struct SendContext<'a> {
     /// The time to sign with.
     pub now: Timestamp,
     written: &'a AtomicBool,
+    secrets: Option<&'a SecretValues>,
 }
 
 impl<'a> SendContext<'a> {
     /// The context of attempt number `attempt`; `written` records whether bytes may have left.
     pub fn new(key: DeliveryKey, attempt: u32, deadline: Instant, now: Timestamp, written: &'a AtomicBool) -> Self {
-        SendContext { key, attempt, deadline, now, written }
+        SendContext { key, attempt, deadline, now, written, secrets: None }
+    }
+
+    /// Sets the secrets of the notification, which an answer may repeat.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: &'a SecretValues) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// `text` without the secrets of the notification: what a target answers may repeat them.
+    pub fn mask<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.secrets.map_or(Cow::Borrowed(text), |secrets| secrets.mask(text, REDACTED))
     }
 
     /// Called by a sender once bytes of the request may have left: a timeout after that is ambiguous.

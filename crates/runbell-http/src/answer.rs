@@ -21,6 +21,8 @@ pub struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     pub(crate) now: Timestamp,
+    /// What a refusal says, fit to be quoted.
+    pub(crate) words: Option<String>,
 }
 
 impl Debug for Answer {
@@ -38,7 +40,7 @@ impl Answer {
             .iter()
             .filter_map(|(name, value)| Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_str(value).ok()?)))
             .collect();
-        Answer { status, headers, body: body.into(), now }
+        Answer { status, headers, body: body.into(), now, words: None }
     }
 
     /// The status code.
@@ -64,6 +66,16 @@ impl Answer {
     /// The time of the attempt, to measure the answer's own times by.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Adds the answer's own words to an error about it, where they may be quoted. Secrets of the notification and of the request
+    /// are left out; under a guard only public addresses and listed networks are quoted.
+    pub fn explain(&self, error: Error) -> Error {
+        match &self.words {
+            // A kind that knows the target's codes has named one already.
+            Some(words) if error.get("answer").is_none() => error.quoting(words),
+            _ => error,
+        }
     }
 
     /// The wait that the target asks for: its Retry-After, in seconds or as a date (RFC 9110 §10.2.3).

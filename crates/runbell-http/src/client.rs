@@ -23,6 +23,7 @@ use crate::body::{Marked, Watch};
 use crate::failure::{Circumstances, rebuild};
 use crate::proxy::{self, ProxyVars};
 use crate::resolve::Guarded;
+use crate::words::words;
 
 /// How long name, connection and handshake may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -127,7 +128,7 @@ impl Client {
     pub async fn send(&self, request: &HttpRequest, cx: &SendContext<'_>) -> Result<Answer> {
         let mut response = self.begin(request, None, cx).await?;
         let body = excerpt(&mut response).await;
-        Ok(answer(response, body, cx))
+        Ok(self.answer(response, body, request, cx))
     }
 
     /// As [`send`](Self::send), for a kind that needs the whole body of the answer: up to `limit` bytes.
@@ -144,7 +145,7 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(answer(response, body, cx))
+        Ok(self.answer(response, body, request, cx))
     }
 
     /// As [`send`](Self::send), for an answer too large for memory: the body of a success goes to `take` piece by piece.
@@ -164,12 +165,12 @@ impl Client {
         let mut response = timeout(silence, self.begin(request, None, cx)).await.map_err(silent)??;
         if !response.status().is_success() {
             let body = excerpt(&mut response).await;
-            return Ok(answer(response, body, cx));
+            return Ok(self.answer(response, body, request, cx));
         }
         while let Some(chunk) = timeout(silence, response.chunk()).await.map_err(silent)?.map_err(broken_off)? {
             take(&chunk)?;
         }
-        Ok(answer(response, Vec::new(), cx))
+        Ok(self.answer(response, Vec::new(), request, cx))
     }
 
     /// As [`send`](Self::send), with the URL parsed already.
@@ -181,12 +182,26 @@ impl Client {
     ) -> Result<Answer> {
         let mut response = self.begin(request, url, cx).await?;
         let body = excerpt(&mut response).await;
-        Ok(answer(response, body, cx))
+        Ok(self.answer(response, body, request, cx))
+    }
+
+    fn answer(&self, mut response: Response, body: Vec<u8>, request: &HttpRequest, cx: &SendContext<'_>) -> Answer {
+        let status = response.status();
+        // Through a proxy it is not known who answered.
+        let may_quote = match response.remote_addr() {
+            _ if !self.egress.is_guarded() => true,
+            Some(address) => !self.proxied && self.egress.may_quote(address.ip()),
+            None => false,
+        };
+        let words = (!status.is_success() && may_quote).then(|| words(&body, request, cx)).flatten();
+        let headers = std::mem::take::<HeaderMap>(response.headers_mut());
+        Answer { status: status.as_u16(), headers, body, now: cx.now, words }
     }
 
     async fn begin(&self, request: &HttpRequest, url: Option<&Url>, cx: &SendContext<'_>) -> Result<Response> {
         let watch = Watch { taken: Arc::new(AtomicBool::new(request.body.is_empty())), cx };
         let request = self.prepare(request, url, &watch)?;
+        let host = request.url().host_str().unwrap_or_default().to_owned();
         let begun = tracing::enabled!(tracing::Level::DEBUG).then(Instant::now);
         let mut execution = pin!(self.http.execute(request));
         let outcome = poll_fn(|task| {
@@ -206,7 +221,7 @@ impl Client {
                 no_roots: self.no_roots,
                 connect_timeout: CONNECT_TIMEOUT,
             };
-            rebuild(&error, circumstances)
+            rebuild(&error, circumstances, &host)
         })
     }
 
@@ -250,11 +265,6 @@ impl Client {
 
 fn broken_off(_quotes_urls: reqwest::Error) -> Error {
     Error::new(ErrorKind::Unreachable, "the target's answer broke off").retry().ambiguous()
-}
-
-fn answer(mut response: Response, body: Vec<u8>, cx: &SendContext<'_>) -> Answer {
-    let status = response.status().as_u16();
-    Answer { status, headers: std::mem::take::<HeaderMap>(response.headers_mut()), body, now: cx.now }
 }
 
 /// Reads the body, within limits. A body that ends in time leaves its connection fit for the next request.

@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
-use runbell_core::{CA_FILE, Error, ErrorKind};
+use runbell_core::{CA_FILE, Error, ErrorKind, text};
 use rustls::{CertificateError, Error as TlsError};
 
 use crate::resolve::Refused;
@@ -25,12 +25,12 @@ pub(crate) struct Circumstances {
 }
 
 /// Rebuilds a transport error. It is marked ambiguous if the request may have arrived all the same.
-pub(crate) fn rebuild(error: &reqwest::Error, circumstances: Circumstances) -> Error {
+pub(crate) fn rebuild(error: &reqwest::Error, circumstances: Circumstances, host: &str) -> Error {
     if error.is_builder() {
         return Error::new(ErrorKind::ParamsInvalid, "the request cannot be sent over HTTP as it is");
     }
     if error.is_connect() {
-        return connecting(error, circumstances);
+        return connecting(error, circumstances, host);
     }
     let (kind, message) = match error.is_timeout() {
         true => (ErrorKind::Timeout, "the connection went silent before the target answered"),
@@ -43,7 +43,7 @@ pub(crate) fn rebuild(error: &reqwest::Error, circumstances: Circumstances) -> E
     if circumstances.written { error.ambiguous() } else { error }
 }
 
-fn connecting(error: &reqwest::Error, circumstances: Circumstances) -> Error {
+fn connecting(error: &reqwest::Error, circumstances: Circumstances, host: &str) -> Error {
     let causes = || Causes(Some(error));
     if let Some(refused) = causes().find_map(|cause| cause.downcast_ref::<Refused>()) {
         return Error::new(ErrorKind::ParamsInvalid, refused.0.clone());
@@ -58,8 +58,12 @@ fn connecting(error: &reqwest::Error, circumstances: Circumstances) -> Error {
     }
     let whom = |target: &'static str, proxy: &'static str| if circumstances.proxied { proxy } else { target };
     if error.is_dns() {
-        let message =
-            whom("the target's name cannot be resolved", "the proxy's or the target's name cannot be resolved");
+        // Of a target's URL the path is the secret; the host is what was misspelt.
+        let host = text::one_line(host, 100);
+        let message = match circumstances.proxied {
+            true => format!("the proxy's name or the target's, `{host}`, cannot be resolved"),
+            false => format!("the target's name `{host}` cannot be resolved"),
+        };
         return Error::new(ErrorKind::Unreachable, message).retry();
     }
     let io = causes().filter_map(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind).next();

@@ -114,7 +114,7 @@ impl<K: HttpKind> Sender for Http<K> {
         } else {
             self.client.send_to(url, request, cx).await?
         };
-        self.kind.classify(&answer)
+        self.kind.classify(&answer).map_err(|error| answer.explain(error))
     }
 
     fn limits(&self) -> Limits {

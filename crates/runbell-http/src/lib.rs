@@ -41,6 +41,7 @@ mod kind;
 mod proxy;
 mod resolve;
 mod target;
+mod words;
 
 pub use answer::{Answer, classify_status};
 pub use client::{Client, HttpOptions};

@@ -196,3 +196,23 @@ fn explicit_settings_are_checked_when_a_client_is_built() {
     let secret = Egress::open().with_proxy("http://user:CANARY@proxy.example");
     assert!(!format!("{secret:?}").contains("CANARY"));
 }
+
+#[test]
+fn what_answers_on_the_own_machine_is_not_quoted_unless_it_is_listed() {
+    let address = |text: &str| text.parse::<std::net::IpAddr>().expect("an address");
+    let listed = |network: &str| Egress::guarded([network.parse().expect("a network")]).with_own_machine();
+    for (egress, ip, allowed, quoted) in [
+        (Egress::open(), "127.0.0.1", true, true),
+        (Egress::guarded([]), "93.184.216.34", true, true),
+        (Egress::guarded([]), "127.0.0.1", false, false),
+        (Egress::guarded([]).with_own_machine(), "127.0.0.1", true, false),
+        (Egress::guarded([]).with_own_machine(), "::ffff:127.0.0.1", true, false),
+        (Egress::guarded([]).with_own_machine(), "::1", true, false),
+        (Egress::guarded([]).with_own_machine(), "10.0.0.1", false, false),
+        (listed("127.0.0.0/8"), "127.0.0.1", true, true),
+        (listed("10.0.0.0/8"), "10.0.0.1", true, true),
+    ] {
+        let is_allowed = egress.decide(address(ip)) == runbell_core::Decision::Allowed;
+        assert_eq!((is_allowed, egress.may_quote(address(ip))), (allowed, quoted), "{egress:?} {ip}");
+    }
+}

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use runbell_core::{Clock, DeliveryKey, Error, ErrorKind, Limits, Payload, Receipt, Result, SendContext, Sender};
+use runbell_core::{
+    Clock, DeliveryKey, Error, ErrorKind, Limits, Payload, Receipt, Result, SecretValues, SendContext, Sender,
+};
 use tokio::time::{Instant, timeout_at};
 
 /// The inputs of one attempt.
@@ -14,6 +16,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) sender: &'a dyn Sender,
     pub(crate) limits: &'a Limits,
     pub(crate) payload: &'a Payload,
+    /// The secrets of the notification, which an answer may repeat.
+    pub(crate) secrets: &'a SecretValues,
     pub(crate) key: DeliveryKey,
     pub(crate) number: u32,
     pub(crate) clock: &'a dyn Clock,
@@ -32,6 +36,7 @@ impl Attempt<'_> {
         let deadline = Instant::now() + allowed;
         let written = AtomicBool::new(false);
         let cx = SendContext::new(self.key, self.number, deadline.into_std(), self.clock.now(), &written);
+        let cx = cx.with_secrets(self.secrets);
         let sending = AssertUnwindSafe(self.sender.send(self.payload, &cx)).catch_unwind();
         match timeout_at(deadline, sending).await {
             Ok(Ok(outcome)) => outcome,

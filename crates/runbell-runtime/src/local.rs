@@ -112,6 +112,7 @@ impl Delivery<'_> {
             sender: self.ready.sender.as_ref(),
             limits: &self.ready.limits,
             payload: &rendered.payload,
+            secrets: &self.ready.secrets,
             key: self.job.key,
             number: line.attempts,
             clock: self.clock,
@@ -123,6 +124,10 @@ impl Delivery<'_> {
             Ok(receipt) => Outcome::Sent { answer: receipt.answer.into_owned() },
             Err(error) => {
                 let failure = Failure::from(&error);
+                let error = match self.policy.refuses(failure.retry, course.age()) {
+                    Some(why) => error.hinting(&why),
+                    None => error,
+                };
                 course.last_error = Some(error);
                 Outcome::Failed(failure)
             }

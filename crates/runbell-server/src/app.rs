@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::{HeaderName, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{HeaderName, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
@@ -22,6 +22,9 @@ use crate::{auth, openapi, routes as r};
 
 /// The path of the API.
 const BASE: &str = "/api/v1";
+
+/// The longest error text of the framework that is read, in bytes.
+const DETAIL: usize = 16 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -83,6 +86,7 @@ pub(crate) fn build(app: App) -> Router {
             PropagateRequestIdLayer::new(REQUEST_ID),
             TraceLayer::new_for_http().make_span_with(span),
             from_fn_with_state(app.clone(), measure),
+            from_fn(explain),
             CatchPanicLayer::custom(|_panic: Box<dyn std::any::Any + Send>| {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the request failed; it is logged").into_response()
             }),
@@ -108,7 +112,31 @@ async fn measure(State(app): State<App>, request: Request, next: Next) -> Respon
     let method = request.method().clone();
     let response = next.run(request).await;
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    let method = if response.status() == StatusCode::METHOD_NOT_ALLOWED { "other" } else { method.as_str() };
-    app.metrics.answered(method, route, response.status().as_u16(), started.elapsed());
+    app.metrics.answered(method_label(&method), route, response.status().as_u16(), started.elapsed());
     response
+}
+
+/// A method as a label. A caller may invent methods, and a label for each would fill the memory.
+fn method_label(method: &Method) -> &'static str {
+    let known = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD, Method::OPTIONS];
+    let labels = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
+    known.iter().zip(labels).find(|(known, _)| *known == method).map_or("other", |(_, label)| label)
+}
+
+/// Gives every error answer its `{"detail": …}`: those that the framework makes by itself are plain text, or empty.
+async fn explain(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let is_plain =
+        response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !(status.is_client_error() || status.is_server_error()) || !is_plain {
+        return response;
+    }
+    let said = axum::body::to_bytes(response.into_body(), DETAIL).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let detail = match said.trim() {
+        "" => status.canonical_reason().unwrap_or("the request failed").to_lowercase(),
+        said => runbell_core::text::one_line(said, 500),
+    };
+    Problem::new(status, detail).into_response()
 }

@@ -30,10 +30,19 @@ pub(crate) async fn only_this_machine(State(app): State<App>, request: Request, 
             format!("{what} is not this machine's; without access tokens the server answers this machine alone"),
         ))
     };
-    let uri_host = request.uri().host().map(str::to_owned);
-    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default().to_owned()).or(uri_host);
-    if !host.is_some_and(|host| is_loopback(&host)) {
+    // Of two Host headers a proxy may look at one and this server at the other (RFC 9112 section 3.2).
+    let mut hosts: Vec<&str> =
+        headers.get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default()).collect();
+    if hosts.len() > 1 {
+        return Err(Problem::bad("Host: is given twice"));
+    }
+    hosts.extend(request.uri().host());
+    if hosts.is_empty() || !hosts.iter().all(|host| is_loopback(host)) {
         return forbidden("the Host header");
+    }
+    // A browser's word for a request that a page of another site caused (W3C Fetch Metadata); it comes without an Origin, too.
+    if headers.get_all("sec-fetch-site").iter().any(|site| site == "cross-site" || site == "same-site") {
+        return forbidden("the page that sends this");
     }
     for origin in headers.get_all(header::ORIGIN) {
         let host = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);

@@ -152,15 +152,15 @@ async fn keys_for(config: &Config, file: &Path, store: &dyn Store, used: Use) ->
 
 /// The addresses that notifications may reach, and the proxy. A server on loopback may reach its own machine.
 fn egress(config: &Config, used: Use) -> anyhow::Result<Egress> {
-    let mut allowed = config.networks()?;
+    let allowed = config.networks()?;
     let serves_itself = match used {
         Use::Serving(address) => address.ip().is_loopback(),
         Use::AtRest(_) => true,
     };
-    if serves_itself {
-        allowed.extend(["127.0.0.0/8", "::1/128"].iter().filter_map(|network| network.parse::<ipnet::IpNet>().ok()));
-    }
     let mut egress = Egress::guarded(allowed);
+    if serves_itself {
+        egress = egress.with_own_machine();
+    }
     if let Some(proxy) = &config.proxy {
         let scheme = proxy.split_once("://").map(|(scheme, _)| scheme);
         if !matches!(scheme, Some("http" | "https")) {

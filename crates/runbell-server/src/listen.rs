@@ -7,8 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use runbell_core::Registry;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
@@ -28,7 +30,13 @@ const ATTEMPTS: Duration = Duration::from_secs(15);
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// The time that a caller gets to send the head of a request.
-const HEAD: Duration = Duration::from_secs(15);
+const HEAD: Duration = Duration::from_secs(10);
+
+/// The requests of one HTTP/2 connection that are answered at once.
+const STREAMS: u32 = 128;
+
+/// The pause after which an HTTP/2 caller is asked whether it is still there, and the time it gets to answer.
+const PING: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15));
 
 /// Serves until SIGTERM or SIGINT. `ready` is called with the address once requests are answered, as `http://127.0.0.1:8080`.
 ///
@@ -60,18 +68,19 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
     let upkeep = tokio::spawn(upkeep::keep_up(app.clone(), config.retention()));
     let handle = Handle::new();
     tokio::spawn(stop_on_signal(handle.clone()));
+    raise_file_limit();
     let service = app::build(app).into_make_service();
     let scheme = if tls.is_some() { "https" } else { "http" };
     ready(&format!("{scheme}://{address}"));
     let served = match tls {
         None => {
-            let mut server = axum_server::from_tcp(listener)?.handle(handle);
-            server.http_builder().http1().header_read_timeout(HEAD).timer(TokioTimer::new());
+            let mut server = axum_server::from_tcp(listener)?.handle(handle).first_request_timeout(HEAD);
+            limit(server.http_builder());
             server.serve(service).await
         }
         Some(tls) => {
-            let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle);
-            server.http_builder().http1().header_read_timeout(HEAD).timer(TokioTimer::new());
+            let mut server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle).first_request_timeout(HEAD);
+            limit(server.http_builder());
             server.serve(service).await
         }
     };
@@ -89,6 +98,24 @@ pub async fn serve(config: &Config, registry: Registry, ready: impl FnOnce(&str)
         tracing::warn!("the store is still in use; the operating system closes it");
     }
     served.context("listening ended")
+}
+
+/// Limits what a caller can hold open without a token: silent connections, half a head, streams.
+fn limit(builder: &mut Builder<TokioExecutor>) {
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    let (pause, answer) = PING;
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS);
+    builder.http2().keep_alive_interval(pause).keep_alive_timeout(answer);
+}
+
+/// Raises the limit of open files to the most that is allowed: every connection and every attempt takes one.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => tracing::info!(open_files = limit.maximum.unwrap_or(u64::MAX), "limits"),
+        Err(error) => tracing::warn!(%error, "the limit of open files cannot be raised"),
+    }
 }
 
 async fn stop_on_signal(handle: Handle<SocketAddr>) {

@@ -64,13 +64,14 @@ impl SenderKind for Git {
                 token: params.token.clone(),
             }),
         };
+        let lacks_api_path = forge == Forge::GitHub && params::lacks_api_path(params.server.as_deref());
         let comment = Comment {
             forge,
             target: TargetUrl::new(&comments.all),
             token: params.token,
             update_key: params.update_key.filter(|key| !key.is_empty() && living.is_some()),
         };
-        Ok(GitSender { http: Http::new(comment, cx, HttpOptions::default())?, exchange, living })
+        Ok(GitSender { http: Http::new(comment, cx, HttpOptions::default())?, exchange, living, lacks_api_path })
     }
 }
 
@@ -80,7 +81,12 @@ pub struct GitSender {
     http: Http<Comment>,
     exchange: Arc<Exchange>,
     living: Option<Living>,
+    /// The server may lack the path of its API.
+    lacks_api_path: bool,
 }
+
+/// The remedy for a GitHub Enterprise server that was given without the path of its API.
+const ENTERPRISE: &str = "a GitHub Enterprise server has its API below /api/v3; set `server` to https://HOST/api/v3";
 
 #[async_trait]
 impl Sender for GitSender {
@@ -92,10 +98,17 @@ impl Sender for GitSender {
         let Payload::Http(create) = payload else {
             return Err(Error::new(ErrorKind::Internal, "git can only send HTTP requests"));
         };
-        match &self.living {
+        let outcome = match &self.living {
             Some(living) => living.show(create, cx).await,
-            None => self.http.kind().classify(&self.exchange.send(create, cx).await?),
-        }
+            None => {
+                let answer = self.exchange.send(create, cx).await?;
+                self.http.kind().classify(&answer).map_err(|error| answer.explain(error))
+            }
+        };
+        outcome.map_err(|error| match error.get("status") {
+            Some("404") if self.lacks_api_path => error.hinting(ENTERPRISE),
+            _ => error,
+        })
     }
 
     fn limits(&self) -> Limits {

@@ -178,7 +178,7 @@ impl Living {
         let (mut seen, mut vanished) = (HashSet::new(), false);
         for page in 1..=PAGES {
             let answer = self.get(self.comments.page(page), cx).await?;
-            self.forge.classify(&answer)?;
+            self.forge.classify(&answer).map_err(|error| answer.explain(error))?;
             let comments: Vec<Comment> = read_json(&answer)?;
             // A server that does not turn pages gives the same one again and again.
             let known = seen.len();
@@ -230,7 +230,7 @@ impl Living {
 
     async fn create(&self, wanted: &Wanted, id: &mut Option<u64>, cx: &SendContext<'_>) -> Result<Receipt> {
         let answer = self.exchange.send(&wanted.create, cx).await?;
-        let receipt = self.forge.classify(&answer)?;
+        let receipt = self.forge.classify(&answer).map_err(|error| answer.explain(error))?;
         // Without the number the marker finds it the next time.
         *id = serde_json::from_slice::<Comment>(answer.body()).ok().map(|comment| comment.id);
         Ok(receipt)
@@ -242,7 +242,7 @@ impl Living {
         if matches!(answer.status(), 404 | 410) {
             return Ok(None);
         }
-        self.forge.classify(&answer)?;
+        self.forge.classify(&answer).map_err(|error| answer.explain(error))?;
         let comment: Comment = read_json(&answer)?;
         Ok(comment.marker().is_some().then_some(comment))
     }

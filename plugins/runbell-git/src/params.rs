@@ -107,13 +107,30 @@ impl GitParams {
         }
         match base(self.server.as_deref(), forge) {
             Err(fault) => found.fault("server", fault),
-            Ok(base) => base.validate("server", cx, &mut found),
+            Ok(base) => {
+                base.validate("server", cx, &mut found);
+                if forge == Forge::GitHub && lacks_api_path(self.server.as_deref()) {
+                    let message = "is no API of a GitHub Enterprise server; its path is /api/v3: https://HOST/api/v3";
+                    found.warning_of(FindingCode::WrongValue, "server", message);
+                }
+            }
         }
         if self.update_key.is_some() && !self.update.unwrap_or(false) {
             found.warning_of(FindingCode::NoEffect, "update_key", "has no effect without `update`");
         }
         found
     }
+}
+
+/// Whether a server that is neither github.com nor its API is given without a path. GitHub Enterprise Server has its API below
+/// `/api/v3` (docs.github.com, "Getting started with the REST API"); ghe.com has a host of its own for it.
+pub(crate) fn lacks_api_path(server: Option<&str>) -> bool {
+    let Some(server) = server.map(str::trim).filter(|server| !server.is_empty()) else { return false };
+    let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host.to_ascii_lowercase();
+    let is_api = matches!(host.as_str(), "github.com" | "www.github.com") || host.starts_with("api.");
+    path.trim_matches('/').is_empty() && !is_api
 }
 
 /// Fills in missing params from the environment of GitHub Actions and GitLab CI. A param that is given is kept; it also

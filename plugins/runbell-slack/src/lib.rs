@@ -9,7 +9,8 @@ mod limits;
 use std::sync::Arc;
 
 use runbell_core::{
-    BuildContext, Findings, HeaderValue, HttpRequest, Map, Message, Note, Receipt, Result, SenderKind, Value,
+    BuildContext, Error, ErrorKind, Finding, FindingCode, Findings, HeaderValue, HttpRequest, Level, Map, Message,
+    Note, Receipt, Result, SenderKind, Value, value,
 };
 use runbell_http::{Answer, Http, HttpKind, HttpOptions, TargetUrl, classify_status};
 use schemars::JsonSchema;
@@ -84,6 +85,9 @@ impl SenderKind for Slack {
     fn validate(params: &SlackParams, cx: &BuildContext) -> Findings {
         let mut found = Findings::default();
         params.webhook.validate("webhook", cx, &mut found);
+        if let Some((level, message)) = not_a_hook(&params.webhook) {
+            found.push(Finding::new(level, FindingCode::WrongValue, "webhook", message));
+        }
         found
     }
 
@@ -110,13 +114,55 @@ impl HttpKind for Slack {
 
     /// By status; the answer's body is named when it is one of Slack's codes, and only then.
     fn classify(&self, answer: &Answer) -> Result<Receipt> {
-        classify_status(answer).map_err(|error| {
-            let said = std::str::from_utf8(answer.body()).unwrap_or_default().trim();
-            match CODES.into_iter().find(|code| *code == said) {
-                Some(code) => error.with("answer", code),
-                None => error,
-            }
+        let said = std::str::from_utf8(answer.body()).unwrap_or_default().trim();
+        // A body that is not there may merely be late, and one without an end says nothing; the status counts then.
+        let is_said = !said.is_empty() && (said.len() <= LONGEST_OTHER || said.starts_with('<'));
+        if answer.is_success() && is_said && !is_ok(said) {
+            let message = if said.starts_with('<') {
+                "a web page answers, not a webhook; a webhook begins with https://hooks.slack.com/services/"
+            } else {
+                "the answer is not Slack's `ok`; a webhook begins with https://hooks.slack.com/services/"
+            };
+            return Err(Error::new(ErrorKind::Rejected, message).with("status", answer.status()));
+        }
+        classify_status(answer).map_err(|error| match CODES.into_iter().find(|code| *code == said) {
+            Some(code) => error.with("answer", code),
+            None => error,
         })
+    }
+}
+
+/// The longest answer, in bytes, that is taken for another service's word.
+const LONGEST_OTHER: usize = 4 * 1024;
+
+/// What a webhook answers once it has the message: `ok`; a workflow's and those of compatible services, a JSON object.
+fn is_ok(said: &str) -> bool {
+    let is_true = |field| value::read(said).is_ok_and(|answer| answer.get(field) == Some(&Value::Bool(true)));
+    said == "ok" || is_true("ok") || is_true("success")
+}
+
+/// What is wrong with a webhook on Slack's own hosts; other hosts run compatible services, with paths of their own.
+fn not_a_hook(webhook: &TargetUrl) -> Option<(Level, &'static str)> {
+    let url = webhook.reveal();
+    let (_, rest) = url.split_once("://")?;
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let path = path.split('?').next().unwrap_or_default();
+    if !(host == "slack.com" || host.ends_with(".slack.com") || host.ends_with(".slack-gov.com")) {
+        return None;
+    }
+    if !matches!(host, "hooks.slack.com" | "hooks.slack-gov.com") {
+        return Some((
+            Level::Fault,
+            "is a page of Slack, not a webhook; a webhook begins with https://hooks.slack.com/services/",
+        ));
+    }
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    match segments.as_slice() {
+        ["services", _, _, _] | ["workflows" | "triggers", _, _, ..] => None,
+        _ => Some((
+            Level::Warning,
+            "does not look like a webhook of Slack: https://hooks.slack.com/services/T…/B…/…, copied in full",
+        )),
     }
 }
 
@@ -166,7 +212,37 @@ mod tests {
         let limited = Answer::new(429, &[("Retry-After", "30")], "rate_limited", Timestamp::UNIX_EPOCH);
         let wait = slack.classify(&limited).expect_err("no success").retry_advice();
         assert_eq!(wait, Retry::After(std::time::Duration::from_secs(30)));
-        assert!(slack.classify(&Answer::new(200, &[], "ok", Timestamp::UNIX_EPOCH)).is_ok());
+        for (body, succeeds) in [
+            ("ok", true),
+            ("ok\n", true),
+            (r#"{"ok":true}"#, true),
+            (r#"{"success":true}"#, true),
+            ("", true),
+            ("<!doctype html><title>Slack</title>", false),
+            (r#"{"ok":false}"#, false),
+        ] {
+            let outcome = slack.classify(&Answer::new(200, &[], body, Timestamp::UNIX_EPOCH));
+            assert_eq!(outcome.is_ok(), succeeds, "{body}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn pages_of_slack_are_no_webhooks() {
+        for (url, expected) in [
+            ("https://hooks.slack.com/services/T0/B0/x", None),
+            ("https://hooks.slack.com/workflows/T0/A0/1/x", None),
+            ("https://hooks.slack.com/triggers/T0/1/x", None),
+            ("https://hooks.slack-gov.com/services/T0/B0/x", None),
+            ("https://mattermost.corp.example/hooks/x", None),
+            ("https://x.slack.com/archives/C123", Some(Level::Fault)),
+            ("https://app.slack.com/client/T0/C0", Some(Level::Fault)),
+            ("https://slack.com/api/chat.postMessage", Some(Level::Fault)),
+            ("https://hooks.slack.com/services/T0/B0", Some(Level::Warning)),
+            ("https://hooks.slack.com/", Some(Level::Warning)),
+        ] {
+            let found = not_a_hook(&TargetUrl::new(url)).map(|(level, _)| level);
+            assert_eq!(found, expected, "{url}");
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ async fn deliver(case: Case) -> Delivered {
     use runbell::Clock as _;
     let peer = FakeHttp::start().await;
     let status = case.at(&["sink_status"]).and_then(Value::as_i64).unwrap_or(200);
-    peer.answer_always(FakeAnswer::status(u16::try_from(status).expect("a status")).body("{\"id\": 77}"));
+    peer.answer_always(FakeAnswer::status(u16::try_from(status).expect("a status")).body("{\"id\": 77, \"ok\": true}"));
     let readdress = |value: &Value| {
         runbell::value::read(&value.to_json().replace(SINK, peer.url("").trim_end_matches('/'))).expect("JSON")
     };

@@ -72,12 +72,40 @@ fn without_tokens_only_this_machine_is_answered() {
         format!("{own}origin: http://localhost.evil.example\r\n"),
         format!("{own}origin: http://127.0.0.1@evil.example\r\n"),
         format!("{own}origin: http://localhost\r\norigin: http://evil.example\r\n"),
+        // What a page of another site causes without an Origin.
+        format!("{own}sec-fetch-site: cross-site\r\n"),
     ] {
         for path in ["projects/p/runs", "tokens", "backup", "openapi.json", "metrics"] {
             let said = status(&server, path, &bad);
             assert!(said == 403 || (said == 400 && !bad.contains("host: ")), "{said} {path} {bad}");
         }
     }
+}
+
+#[test]
+fn two_hosts_are_one_too_many() {
+    let folder = Folder::new();
+    let server = Serving::of(&mut serve(&folder, &[]));
+    let own = format!("host: {}\r\n", server.address());
+    for hosts in [format!("{own}host: evil.example\r\n"), format!("host: evil.example\r\n{own}"), format!("{own}{own}")]
+    {
+        assert_eq!(status(&server, "backup", &hosts), 400, "{hosts}");
+    }
+}
+
+#[tokio::test]
+async fn every_error_has_a_detail_and_no_caller_makes_labels() {
+    let folder = Folder::new();
+    let server = Serving::of(&mut serve(&folder, &[]));
+    for (path, expected) in [("projects/%FF/runs", 400), ("projects/p/runs?iter=x", 400), ("nowhere", 404)] {
+        let said = server.client.get(path).await.expect(expected);
+        assert!(!said.detail().is_empty(), "{path}: {}", said.text());
+    }
+    for index in 0..50 {
+        server.client.request(&format!("ODD{index}"), "x").send().await.expect("an answer");
+    }
+    let metrics = server.client.get("metrics").await.expect(200).text();
+    assert!(metrics.contains("method=\"other\"") && !metrics.contains("ODD"), "{metrics}");
 }
 
 #[tokio::test]

@@ -35,6 +35,10 @@ const UNPROVED: usize = 8;
 const PROBES_A_SECOND: usize = 20;
 const PROBES_AT_ONCE: usize = 32;
 
+/// Probes are spread over the second: all of a second at once would hold up the store for some milliseconds.
+pub(crate) const PROBE_STEP: Duration = Duration::from_millis(100);
+const PROBES_A_STEP: usize = 2;
+
 /// The idle time after which a destination or a bucket is forgotten.
 const IDLE: Duration = Duration::from_secs(600);
 
@@ -424,10 +428,12 @@ impl State {
     }
 
     fn probe_budget(&self, now: Instant) -> usize {
-        let second = Duration::from_secs(1);
-        let recent =
-            self.probed.iter().rev().take_while(|began| now.saturating_duration_since(**began) < second).count();
-        PROBES_A_SECOND.saturating_sub(recent).min(PROBES_AT_ONCE.saturating_sub(self.probes))
+        let within = |span: Duration| {
+            self.probed.iter().rev().take_while(|began| now.saturating_duration_since(**began) < span).count()
+        };
+        let of_second = PROBES_A_SECOND.saturating_sub(within(Duration::from_secs(1)));
+        let of_step = PROBES_A_STEP.saturating_sub(within(PROBE_STEP));
+        of_second.min(of_step).min(PROBES_AT_ONCE.saturating_sub(self.probes))
     }
 
     /// How long until the bucket allows another send; `None` when it does now.

@@ -181,6 +181,7 @@ impl Deliverer {
             sender: ready.sender.as_ref(),
             limits: &ready.limits,
             payload: &rendered.payload,
+            secrets: &ready.secrets,
             key: job.key,
             number: lease.progress.attempts,
             clock: self.resources.preparer.cx.clock.as_ref(),
@@ -191,7 +192,13 @@ impl Deliverer {
         let holds = hold_changes(signal, ready.flow);
         match made {
             Ok(receipt) => result(Outcome::Sent { answer: receipt.answer.into_owned() }, None, holds),
-            Err(error) => result(Outcome::Failed(Failure::from(&error)), Some(error.kind()), holds),
+            Err(error) => {
+                let error = match self.policy.refuses(error.retry_advice(), lease.progress.age) {
+                    Some(why) => error.hinting(&why),
+                    None => error,
+                };
+                result(Outcome::Failed(Failure::from(&error)), Some(error.kind()), holds)
+            }
         }
     }
 

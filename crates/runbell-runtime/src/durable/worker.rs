@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::deliver::{Deliverable, Deliverer, LEASE, STORE_DOWN};
 use super::options::DispatcherOptions;
 use super::resources::Resources;
-use crate::admission::{Admission, Expected, PERMITS, Rules};
+use crate::admission::{Admission, Expected, PERMITS, PROBE_STEP, Rules};
 use crate::decide::Plan;
 use crate::flag::Flag;
 use crate::ready::ReadyNotification;
@@ -24,9 +24,6 @@ const CLAIM: usize = 100;
 
 /// The longest sleep without a wake-up: a safety net.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-
-/// The pause before more probes, if more destinations wait for one than may be probed at once.
-const PROBE_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often deliveries are looked for that waited too long for a destination that is down: a tenth of the retry schedule,
 /// within these bounds. Each look reads everything that waits for such destinations.
@@ -230,7 +227,7 @@ impl Worker {
         }
         let wait = next.map_or(LOOK_AGAIN, |next| next.min(LOOK_AGAIN));
         let wait = if more_unknown { wait.min(UNKNOWN_AGAIN) } else { wait };
-        Some(if more_probes { wait.min(PROBE_AGAIN) } else { wait })
+        Some(if more_probes { wait.min(PROBE_STEP) } else { wait })
     }
 
     /// Starts claimed deliveries. Hands back those for which there is no slot after all; true when there were any.
