@@ -24,7 +24,12 @@ impl Terminal {
         let name = ptsname(&master, Vec::new()).expect("a name").into_string().expect("UTF-8");
         let slave = || File::options().read(true).write(true).open(&name).expect("the other side");
         let mut wrapped = Command::new("setsid");
-        wrapped.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args()).env_clear();
+        // Started by `nohup` or in a script's background, a test inherits ignored signals, and runbell leaves those ignored.
+        wrapped
+            .args(["--ctty", "--wait", "env", "--default-signal"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env_clear();
         wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         wrapped.env("TERM", "xterm").stdin(slave()).stdout(slave()).stderr(Stdio::from(slave()));
         let child = wrapped.spawn().expect("setsid starts");

@@ -72,7 +72,7 @@ fn misuse(error: &clap::Error) -> ! {
         let command: Vec<String> = std::env::args().skip(1).collect();
         let shown = runbell::text::one_line(&command.join(" "), 200);
         output::complain(&format!(
-            "`{}` is no verb of runbell; {near}To run a command: runbell run -- {shown}\nAll verbs: runbell --help",
+            "`{}` is no verb of runbell; {near}to run a command: runbell run -- {shown}\nAll verbs: runbell --help",
             runbell::text::one_line(&word, 80)
         ));
         std::process::exit(i32::from(USAGE));
