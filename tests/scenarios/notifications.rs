@@ -78,8 +78,7 @@ async fn a_refusal_quotes_the_targets_own_words() {
         r#"rejected: the target refuses the message; it says "Cannot send an empty message /REDACTED" [status=400]"#;
     assert!(said.err.contains(expected), "{}", said.err);
     let said = run(&["--notify", &spec, "--", "true"], &[]).await;
-    let expected =
-        "the target asks to slow down; it asks to wait 3600 s, which is too long: all attempts together may take 30 s";
+    let expected = "the target asks to slow down; it asks to wait 3600 s, which is too long: the longest wait is 30 s";
     assert!(said.err.contains(expected), "{}", said.err);
 }
 

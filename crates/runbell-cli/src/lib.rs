@@ -69,11 +69,10 @@ fn misuse(error: &clap::Error) -> ! {
         let (word, verbs) = (word.to_string(), Cli::command());
         let near = runbell::nearest(&word, verbs.get_subcommands().map(clap::Command::get_name));
         let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-        let command: Vec<String> = std::env::args().skip(1).collect();
-        let shown = runbell::text::one_line(&command.join(" "), 200);
+        // Its arguments are left out: they may hold secrets.
+        let word = runbell::text::one_line(&word, 80);
         output::complain(&format!(
-            "`{}` is no verb of runbell; {near}to run a command: runbell run -- {shown}\nAll verbs: runbell --help",
-            runbell::text::one_line(&word, 80)
+            "`{word}` is no verb of runbell; {near}to run a command: runbell run -- {word} …\nAll verbs: runbell --help"
         ));
         std::process::exit(i32::from(USAGE));
     }

@@ -61,8 +61,7 @@ impl Egress {
     /// Whether errors may quote what answers at this address. Under a guard only public addresses and listed networks: else a
     /// notification could be used to read a private network.
     pub fn may_quote(&self, address: IpAddr) -> bool {
-        let strict = Egress { reaches_itself: false, ..self.clone() };
-        strict.decide(address) == Decision::Allowed
+        self.refused(address).is_none()
     }
 
     /// Sends every HTTP request through this proxy, regardless of the environment.
@@ -118,21 +117,21 @@ impl Egress {
     ///
     /// An IPv6 address that carries an IPv4 one (mapped, compatible, NAT64, 6to4) has the type of the carried one.
     pub fn decide(&self, address: IpAddr) -> Decision {
-        let Some(allowed) = &self.guard else { return Decision::Allowed };
-        let carried = match address {
-            IpAddr::V4(_) => None,
-            IpAddr::V6(v6) => carried(v6).map(IpAddr::V4),
-        };
-        let listed = |address: &IpAddr| allowed.iter().any(|network| network.contains(address));
-        if listed(&address) || carried.as_ref().is_some_and(listed) {
-            return Decision::Allowed;
+        let is_own = self.reaches_itself && bare(address).is_loopback();
+        self.refused(address).filter(|_| !is_own).map_or(Decision::Allowed, Decision::Refused)
+    }
+
+    /// Why a guard refuses an address that is not listed; `None` when it does not.
+    fn refused(&self, address: IpAddr) -> Option<&'static str> {
+        let allowed = self.guard.as_ref()?;
+        let bare = bare(address);
+        if allowed.iter().any(|network| network.contains(&address) || network.contains(&bare)) {
+            return None;
         }
-        let special = match carried.unwrap_or(address) {
+        match bare {
             IpAddr::V4(v4) => special_v4(v4),
             IpAddr::V6(v6) => special_v6(v6),
-        };
-        let is_own = carried.unwrap_or(address).is_loopback() && self.reaches_itself;
-        special.filter(|_| !is_own).map_or(Decision::Allowed, Decision::Refused)
+        }
     }
 
     /// The allowed addresses among those a name resolved to.
@@ -194,6 +193,14 @@ impl Egress {
 /// The text for a refused target. It names no host, because the host is part of a secret URL.
 fn refusal(what: &str) -> String {
     format!("the target's address is {what}, which is not allowed here; `allow_networks` can list its network")
+}
+
+/// The IPv4 address that an IPv6 one carries, else the address itself.
+fn bare(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => carried(v6).map_or(address, IpAddr::V4),
+        IpAddr::V4(_) => address,
+    }
 }
 
 /// The IPv4 address inside an IPv6 one.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::Retry;
+use crate::error::{Error, Retry};
 
 /// The waits between attempts, and their limits.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,22 +54,33 @@ impl RetryPolicy {
         let wait = match retry {
             Retry::Never => return None,
             Retry::Backoff => jittered,
-            Retry::After(asked) if asked > self.longest_wait => return None,
+            Retry::After(asked) if self.exceeded(asked, age).is_some() => return None,
             Retry::After(asked) => asked.max(jittered),
         };
         let fits = self.budget.is_none_or(|budget| age.saturating_add(wait) < budget);
         fits.then_some(wait)
     }
 
-    /// Why a target's Retry-After ends the attempts, in words; `None` when it does not.
-    pub fn refuses(&self, retry: Retry, age: Duration) -> Option<String> {
-        let Retry::After(asked) = retry else { return None };
-        let (most, what) = match self.budget {
-            Some(budget) if asked > budget.saturating_sub(age) => (budget, "all attempts together may take"),
-            _ if asked > self.longest_wait => (self.longest_wait, "the longest wait is"),
-            _ => return None,
-        };
-        Some(format!("it asks to wait {} s, which is too long: {what} {} s", asked.as_secs(), most.as_secs()))
+    /// The limit that a target's Retry-After exceeds, with its name; `None` when the wait can be obeyed.
+    fn exceeded(&self, asked: Duration, age: Duration) -> Option<(Duration, &'static str)> {
+        match self.budget {
+            _ if asked > self.longest_wait => Some((self.longest_wait, "the longest wait is")),
+            Some(budget) if age.saturating_add(asked) >= budget => Some((budget, "all attempts together may take")),
+            _ => None,
+        }
+    }
+
+    /// Adds to an error why its Retry-After cannot be obeyed, if it cannot. `age` is the time since the delivery began.
+    pub fn explain(&self, error: Error, age: Duration) -> Error {
+        let Retry::After(asked) = error.retry_advice() else { return error };
+        match self.exceeded(asked, age) {
+            Some((limit, name)) => error.hinting(&format!(
+                "it asks to wait {} s, which is too long: {name} {} s",
+                asked.as_secs(),
+                limit.as_secs()
+            )),
+            None => error,
+        }
     }
 
     /// How long the whole schedule takes, without jitter.
@@ -82,7 +93,7 @@ impl RetryPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, ErrorKind};
+    use crate::error::ErrorKind;
 
     #[test]
     fn the_schedule_here() {
@@ -105,6 +116,24 @@ mod tests {
         ] {
             let wait = policy.wait(attempt, error.retry_advice(), ms(elapsed), chance);
             assert_eq!(wait, expected.map(ms), "{attempt} {error}");
+        }
+    }
+
+    #[test]
+    fn a_wait_that_is_too_long_is_explained() {
+        let asks = |seconds| Error::new(ErrorKind::RateLimited, "slow").retry_after(Duration::from_secs(seconds));
+        let (here, server) = (RetryPolicy::here(), RetryPolicy::server());
+        for (policy, asked, age, expected) in [
+            (&here, 3600, 0, "slow; it asks to wait 3600 s, which is too long: the longest wait is 30 s"),
+            (&here, 20, 10, "slow; it asks to wait 20 s, which is too long: all attempts together may take 30 s"),
+            (&here, 20, 9, "slow"),
+            (&server, 86_400, 0, "slow"),
+            (&server, 86_401, 0, "slow; it asks to wait 86401 s, which is too long: the longest wait is 86400 s"),
+        ] {
+            let age = Duration::from_secs(age);
+            assert_eq!(policy.explain(asks(asked), age).to_string(), expected, "{asked} {age:?}");
+            let obeyed = policy.wait(1, asks(asked).retry_advice(), age, 0.5).is_some();
+            assert_eq!(obeyed, expected == "slow", "{asked} {age:?}");
         }
     }
 }

@@ -123,11 +123,8 @@ impl Delivery<'_> {
         Ok(match made {
             Ok(receipt) => Outcome::Sent { answer: receipt.answer.into_owned() },
             Err(error) => {
+                let error = self.policy.explain(error, course.age());
                 let failure = Failure::from(&error);
-                let error = match self.policy.refuses(failure.retry, course.age()) {
-                    Some(why) => error.hinting(&why),
-                    None => error,
-                };
                 course.last_error = Some(error);
                 Outcome::Failed(failure)
             }

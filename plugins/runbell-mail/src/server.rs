@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
 use lettre::transport::smtp::commands::Rset;
-use runbell_core::{BuildContext, CA_FILE, Egress, Error, ErrorKind, Result, Secret};
+use runbell_core::{BuildContext, CA_FILE, Egress, Error, ErrorKind, Result, Secret, text};
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -119,7 +119,10 @@ impl Server {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let found = tokio::net::lookup_host((bare, *port)).await;
         let found: Vec<SocketAddr> = found
-            .map_err(|_| Error::new(ErrorKind::Unreachable, "the mail server's name cannot be resolved").retry())?
+            .map_err(|_| {
+                let message = format!("the mail server's name `{}` cannot be resolved", text::one_line(bare, 100));
+                Error::new(ErrorKind::Unreachable, message).retry()
+            })?
             .collect();
         // The rules apply to the address that is connected to, not to the name.
         let allowed = self.egress.filter(found, SocketAddr::ip)?;

@@ -120,11 +120,7 @@ impl Reporter {
                 Some((client, fallback))
             }
         };
-        let wants_console = match remote {
-            Some(_) => !has_any,
-            None => true,
-        };
-        let here = builder.build(here, wants_console)?;
+        let here = builder.build(here, remote.is_none() || !has_any)?;
         if !faults.is_empty() {
             if args.strict {
                 anyhow::bail!("{}", faults.join("\n"));
@@ -206,9 +202,7 @@ impl Reporter {
         }
         complaints
     }
-}
 
-impl Reporter {
     /// Says on a terminal, after a second, what the end of this program waits for. Never returns.
     async fn say_what_is_waited_for(&self) {
         if std::io::stderr().is_terminal() {

@@ -193,10 +193,7 @@ impl Deliverer {
         match made {
             Ok(receipt) => result(Outcome::Sent { answer: receipt.answer.into_owned() }, None, holds),
             Err(error) => {
-                let error = match self.policy.refuses(error.retry_advice(), lease.progress.age) {
-                    Some(why) => error.hinting(&why),
-                    None => error,
-                };
+                let error = self.policy.explain(error, lease.progress.age);
                 result(Outcome::Failed(Failure::from(&error)), Some(error.kind()), holds)
             }
         }
